@@ -1,0 +1,129 @@
+"""The agent server's routes: one row, a batch as a stream, taking back, looking up.
+
+POST /run            row + options ─▶ one rollout (JSON, or one frame for who accepts frames)
+POST /rollouts       {"rows": [...]} ─▶ frames in the order they finish
+POST /cancel         {"run_id", "rollout_ids"}
+GET  /rollouts/{id}  a stored rollout
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from agent_server.config import AgentConfig
+from agent_server.directory import Directory
+from agent_server.edge import run_reply
+from agent_server.player import Play, Player
+from agent_server.policy import Policy
+from agent_server.rollouts import Request, Rollouts, check_all, read_request
+from gym_core import headers
+from gym_core.client import Client
+from gym_core.contracts import Rollout
+from gym_core.errors import BadRequest, UnknownName
+from gym_core.serve import harden, json_reply, read_json
+from gym_core.store import Store
+from gym_core.tokens import FRAME_TYPE, pack_frame
+
+SERVER = "agent"
+ROLLOUTS: web.AppKey[Rollouts] = web.AppKey("rollouts", Rollouts)
+DIRECTORY: web.AppKey[Directory] = web.AppKey("directory", Directory)
+
+
+def build_app(config: AgentConfig, *, token: str | None = None) -> web.Application:
+    """The agent server as an application; clients and store open when it starts and close with it."""
+    app = web.Application()
+    app.router.add_post("/run", _run)
+    app.router.add_post("/rollouts", _batch)
+    app.router.add_post("/cancel", _cancel)
+    app.router.add_get("/rollouts/{rollout_id:.+}", _show)
+    app.cleanup_ctx.append(lambda app: _open(app, config, token))
+    harden(app, server_name=SERVER, token=token)
+    return app
+
+
+async def _open(app: web.Application, config: AgentConfig, token: str | None) -> Any:
+    limit = config.max_running
+    clients = {name: Client(url, token=token, connection_limit=limit) for name, url in config.environments.items()}
+    directory = Directory(clients, config.environment_s)
+    policy = Policy(Client(config.policy_url, token=token, connection_limit=limit), config.model)
+    store = await Store.open(config.store) if config.store else None
+    rollouts = Rollouts(config, Player(config, directory, policy), store)
+    app[ROLLOUTS], app[DIRECTORY] = rollouts, directory
+    yield
+    await rollouts.close()
+    await directory.close()
+    await policy.close()
+    if store is not None:
+        await store.close()
+
+
+async def _run(request: web.Request) -> web.Response:
+    rollouts = request.app[ROLLOUTS]
+    asked = read_request(await read_json(request))
+    await request.app[DIRECTORY].find(asked.row)
+    frames = FRAME_TYPE in request.headers.get("Accept", "")
+    if headers.IDEMPOTENCY in request.headers:
+        stored = await rollouts.stored(asked.options.rollout_id)
+        if stored is not None and frames:
+            return _frame(*stored)
+        if stored is not None:
+            return _json_reply(_replayed(asked, *stored), request)
+    rollouts.check_room(1)
+    # The rollout goes on when the caller hangs up: asking again with its id finds it.
+    play = await asyncio.shield(rollouts.start(asked))
+    return _frame(play.rollout, play.blob) if frames else _json_reply(play, request)
+
+
+def _replayed(asked: Request, rollout: Rollout, blob: bytes) -> Play:
+    return Play(asked.task, asked.row, asked.options, rollout, blob=blob)
+
+
+def _json_reply(play: Play, request: web.Request) -> web.Response:
+    body = run_reply(play, with_tokens=request.query.get("tokens", "1") != "0")
+    return json_reply(body)
+
+
+def _frame(rollout: Rollout, blob: bytes) -> web.Response:
+    return web.Response(body=pack_frame(msgspec.json.encode(rollout), blob), content_type=FRAME_TYPE)
+
+
+async def _batch(request: web.Request) -> web.StreamResponse:
+    rollouts = request.app[ROLLOUTS]
+    body: Any = await read_json(request)
+    rows = body.get("rows") if isinstance(body, dict) else None
+    if not isinstance(rows, list) or not rows:
+        raise BadRequest("`rows` must be a non-empty list of task rows", field="rows")
+    requests = await check_all(rows)
+    for asked in requests:
+        await request.app[DIRECTORY].find(asked.row)
+    rollouts.check_room(len(requests))
+    reply = web.StreamResponse(headers={"Content-Type": FRAME_TYPE, "X-Palaestra-Count": str(len(requests))})
+    await reply.prepare(request)
+    async with contextlib.aclosing(rollouts.stream(requests)) as finished:
+        async for rollout, blob in finished:
+            await reply.write(pack_frame(msgspec.json.encode(rollout), blob))
+    await reply.write_eof()
+    return reply
+
+
+async def _cancel(request: web.Request) -> web.Response:
+    body: Any = await read_json(request)
+    run_id, ids = body.get("run_id"), body.get("rollout_ids", [])
+    if run_id is None and not ids:
+        raise BadRequest("say what to take back: `run_id` or `rollout_ids`", field="run_id")
+    return json_reply({"cancelled": request.app[ROLLOUTS].cancel(run_id, ids)})
+
+
+async def _show(request: web.Request) -> web.Response:
+    rollout_id = request.match_info["rollout_id"]
+    stored = await request.app[ROLLOUTS].stored(rollout_id)
+    if stored is None:
+        raise UnknownName(f"no rollout {rollout_id!r} is stored here", field="rollout_id")
+    if FRAME_TYPE in request.headers.get("Accept", ""):
+        return _frame(*stored)
+    return json_reply(stored[0])

@@ -1,0 +1,98 @@
+"""Which environment a row belongs to, and the client that reaches it.
+
+A row names its environment by `environment`, by a NeMo Gym `agent_ref: {name}` or `task_source`; foreign names are
+matched against the aliases that environments declare in their manifests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from gym_core.client import Client
+from gym_core.errors import PalaestraError, UnknownName
+
+
+@dataclass(slots=True)
+class EnvironmentPeer:
+    """An environment service as the agent knows it."""
+
+    name: str
+    client: Client
+    version: str
+    keeps_sessions: bool
+    max_steps: int
+    read_only_tools: frozenset[str]
+    aliases: frozenset[str]
+
+
+class Directory:
+    """Environment services by name; manifests are fetched once, on first use."""
+
+    def __init__(self, clients: dict[str, Client], timeout_s: float) -> None:
+        self._clients = clients
+        self._timeout_s = timeout_s
+        self._peers: dict[str, EnvironmentPeer] = {}
+        self._aliases: dict[str, str] = {}
+        self._locks = {name: asyncio.Lock() for name in clients}
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._clients)
+
+    async def find(self, row: dict[str, Any]) -> EnvironmentPeer:
+        """The peer that serves this row. Raises `UnknownName` with the nearest names."""
+        wanted = row_environment(row)
+        name = self._aliases.get(wanted, wanted)
+        if name not in self._clients and wanted:
+            await self._learn_aliases()
+            name = self._aliases.get(wanted, wanted)
+        if name not in self._clients:
+            near = difflib.get_close_matches(wanted, self.names, n=3) or self.names
+            raise UnknownName(
+                f"no environment {wanted!r} is served here" if wanted else "the row names no environment",
+                field="environment",
+                hint="served: " + ", ".join(near),
+            )
+        return self._peers.get(name) or await self._meet(name)
+
+    async def _learn_aliases(self) -> None:
+        """Meet every environment that can be met; one that is down must not hide the others."""
+        met = await asyncio.gather(*(self._meet(name) for name in self._clients), return_exceptions=True)
+        for outcome in met:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, PalaestraError):
+                raise outcome
+
+    async def _meet(self, name: str) -> EnvironmentPeer:
+        async with self._locks[name]:
+            if name not in self._peers:
+                client = self._clients[name]
+                manifest: Any = (await client.get("/manifest", timeout_s=self._timeout_s)).json()
+                tools = manifest.get("tools", [])
+                self._peers[name] = EnvironmentPeer(
+                    name=name,
+                    client=client,
+                    version=manifest["version"],
+                    keeps_sessions=manifest["keeps_sessions"],
+                    max_steps=manifest["max_steps"],
+                    read_only_tools=frozenset(tool["name"] for tool in tools if tool.get("read_only")),
+                    aliases=frozenset(manifest.get("aliases", ())),
+                )
+                self._aliases.update(dict.fromkeys(self._peers[name].aliases, name))
+            return self._peers[name]
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            await client.close()
+
+
+def row_environment(row: dict[str, Any]) -> str:
+    """The environment a row asks for, in whichever of the accepted ways it says it; "" where it does not."""
+    if name := row.get("environment"):
+        return str(name)
+    reference = row.get("agent_ref")
+    if isinstance(reference, dict) and reference.get("name"):
+        return str(reference["name"])
+    return str(row.get("task_source") or row.get("environment_name") or "")

@@ -1,0 +1,69 @@
+"""The JSON edge of `/run`: the row echoed with `reward` and `response`, as trainers that speak NeMo Gym expect it.
+
+Only here are tokens opened on the agent's side: the last output item of each policy turn carries `prompt_token_ids`,
+`generation_token_ids` and `generation_log_probs` as lists. Between our own servers nobody asks for this form.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from agent_server.player import Play
+from gym_core.tokens import decode_trace
+
+
+def run_reply(play: Play, *, with_tokens: bool = True) -> dict[str, Any]:
+    """The body of a JSON `/run` reply. `reward` is null where there is no verdict."""
+    rollout = play.rollout
+    output = _with_tokens(play) if with_tokens else rollout.output
+    usage = rollout.usage
+    reply = msgspec.to_builtins(rollout)
+    for name in ("output", "traces", "verdict"):
+        reply.pop(name)
+    return {
+        **play.row,
+        **reply,
+        "reward": rollout.reward,
+        "reward_components": {} if rollout.verdict is None else rollout.verdict.components,
+        "verdict": msgspec.to_builtins(rollout.verdict),
+        "mask_sample": not rollout.outcome.trainable,
+        "response": {
+            "id": f"resp_{rollout.rollout_id}",
+            "object": "response",
+            "created_at": int(rollout.created_at),
+            "model": "policy",
+            "status": "incomplete" if rollout.finish_reason == "length" else "completed",
+            "incomplete_details": {"reason": "max_output_tokens"} if rollout.finish_reason == "length" else None,
+            "output": output,
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": play.task.tools,
+            "usage": {
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+                "total_tokens": usage.input_tokens + usage.output_tokens,
+            },
+        },
+    }
+
+
+def _with_tokens(play: Play) -> list[dict[str, Any]]:
+    """Output items, the last one of each turn carrying that turn's prompt, ids and log-probabilities."""
+    output = list(play.rollout.output)
+    for mark in play.book.marks:
+        segments = play.book.segments(mark.trace)
+        before = decode_trace(b"".join(segments[: mark.segment]))
+        turn = decode_trace(segments[mark.segment])
+        sampled = turn.loss_mask
+        if not sampled.any():
+            continue
+        prompt = before.token_ids.tolist() + turn.token_ids[~sampled].tolist()
+        output[mark.item] = {
+            **output[mark.item],
+            "prompt_token_ids": prompt,
+            "generation_token_ids": turn.token_ids[sampled].tolist(),
+            "generation_log_probs": turn.logprobs[sampled].tolist(),
+        }
+    return output

@@ -1,0 +1,79 @@
+"""The policy server as the agent sees it: one turn in, text and an unopened segment of tokens out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from gym_core import headers as names
+from gym_core.client import Client
+from gym_core.errors import PolicyFault
+from gym_core.tokens import FRAME_TYPE, pack_frame, segment_sizes, unpack_frame
+
+_HEADERS = {"Content-Type": FRAME_TYPE, "Accept": FRAME_TYPE}
+
+
+class _TurnHead(msgspec.Struct):
+    response: dict[str, Any]
+    began: str = ""
+    finish_reason: str = "stop"
+    policy_version_min: int = -1
+    policy_version_max: int = -1
+
+
+@dataclass(slots=True, frozen=True)
+class Turn:
+    """What the policy answered: Responses output items, the segment's bytes, and how the turn ended."""
+
+    output: list[dict[str, Any]]
+    usage: dict[str, Any]
+    segment: bytes
+    began: str
+    finish_reason: str
+    version_min: int
+    version_max: int
+
+
+class Policy:
+    """Client of `/v1/responses` on the token plane."""
+
+    def __init__(self, client: Client, model: str) -> None:
+        self._client = client
+        self._named = {"model": model} if model else {}
+
+    async def turn(
+        self, request: dict[str, Any], num_previous_items: int, trace: bytes, timeout_s: float, idempotency_key: str
+    ) -> Turn:
+        """Play one turn. Raises `PolicyFault` for an answer that is none, and what the client raises for silence."""
+        head = {"request": {**self._named, **request}, "num_previous_items": num_previous_items}
+        reply = await self._client.post(
+            "/v1/responses",
+            pack_frame(msgspec.json.encode(head), trace),
+            headers={**_HEADERS, names.IDEMPOTENCY: idempotency_key},
+            timeout_s=timeout_s,
+        )
+        try:
+            head_bytes, segment = unpack_frame(reply.body)
+            said = msgspec.json.decode(head_bytes, type=_TurnHead)
+            num_segments = sum(1 for _ in segment_sizes(segment))
+            output = said.response["output"]
+        except (ValueError, KeyError, msgspec.MsgspecError) as error:
+            raise PolicyFault(f"the policy's answer cannot be read: {error}") from error
+        if num_segments > 1:
+            raise PolicyFault(f"a turn has one segment of tokens, the policy sent {num_segments}")
+        if not isinstance(output, list) or not all(isinstance(item, dict) for item in output):
+            raise PolicyFault("the policy's `output` is not a list of items")
+        return Turn(
+            output,
+            said.response.get("usage") or {},
+            bytes(segment),
+            said.began,
+            said.finish_reason,
+            said.policy_version_min,
+            said.policy_version_max,
+        )
+
+    async def close(self) -> None:
+        await self._client.close()

@@ -1,0 +1,145 @@
+"""Rollouts in flight: bounded in number, found again by id, stored before anybody hears of them.
+
+A rollout runs as a task of its own, so a caller that hangs up loses nothing: asking again with the same `rollout_id`
+joins the one under way or returns the stored one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+
+from agent_server.config import AgentConfig
+from agent_server.player import Play, Player
+from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Task
+from gym_core.errors import BadRequest, Busy, PalaestraError
+from gym_core.store import Store
+
+
+class Request(msgspec.Struct):
+    """A row that passed the door."""
+
+    row: dict[str, Any]
+    task: Task
+    options: RunOptions
+
+
+def read_request(row: Any) -> Request:
+    """Check a row and its options. Raises `BadRow` or `BadRequest` with the field's path."""
+    task = Task.from_row(row)
+    given = row.get(RUN_KEY, {})
+    try:
+        options = msgspec.convert(given, RunOptions)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{error}", field=RUN_KEY) from None
+    if not options.rollout_id:
+        options = msgspec.structs.replace(options, rollout_id=uuid.uuid4().hex)
+    if options.deadline_s <= 0:
+        raise BadRequest("`deadline_s` must be above 0", field=f"{RUN_KEY}.deadline_s")
+    return Request({key: value for key, value in row.items() if key != RUN_KEY}, task, options)
+
+
+class Rollouts:
+    """Runs requests through the player, `max_running` at a time."""
+
+    def __init__(self, config: AgentConfig, player: Player, store: Store | None) -> None:
+        self._config = config
+        self._player = player
+        self._store = store
+        self._running = asyncio.Semaphore(config.max_running)
+        self._tasks: dict[str, asyncio.Task[Play]] = {}
+        self._runs: dict[str, set[str]] = {}
+
+    @property
+    def num_queued(self) -> int:
+        return len(self._tasks)
+
+    def check_room(self, count: int) -> None:
+        """Raises `Busy` where the server cannot take so many more."""
+        if len(self._tasks) + count > self._config.max_queued:
+            raise Busy(
+                f"{len(self._tasks)} rollouts are queued, {self._config.max_queued} is the bound",
+                hint="send fewer at a time, or raise max_queued",
+                retry_after_s=1.0,
+            )
+
+    def start(self, request: Request) -> asyncio.Task[Play]:
+        """Begin a rollout, or join the one of that id which is under way."""
+        options = request.options
+        known = self._tasks.get(options.rollout_id)
+        if known is not None:
+            return known
+        task = asyncio.create_task(self._run(request), name=f"rollout-{options.rollout_id}")
+        self._tasks[options.rollout_id] = task
+        self._runs.setdefault(options.run_id, set()).add(options.rollout_id)
+        task.add_done_callback(lambda _: self._forget(options))
+        return task
+
+    def _forget(self, options: RunOptions) -> None:
+        self._tasks.pop(options.rollout_id, None)
+        members = self._runs.get(options.run_id, set())
+        members.discard(options.rollout_id)
+        if not members:
+            self._runs.pop(options.run_id, None)
+
+    async def _run(self, request: Request) -> Play:
+        try:
+            await self._running.acquire()
+        except asyncio.CancelledError:
+            play = self._player.taken_back(request.row, request.task, request.options)
+        else:
+            try:
+                play = await self._player.play(request.row, request.task, request.options)
+            finally:
+                self._running.release()
+        if self._store is not None:
+            # Taken back or not, what was played is kept.
+            await asyncio.shield(self._store.put_rollout(play.rollout, play.blob))
+        return play
+
+    async def stored(self, rollout_id: str) -> tuple[Rollout, bytes] | None:
+        return None if self._store is None else await self._store.get_rollout(rollout_id)
+
+    async def stream(self, requests: list[Request]) -> AsyncGenerator[tuple[Rollout, bytes], None]:
+        """Rollouts in the order they finish. Leaving the iteration takes the unfinished ones back."""
+        tasks = {self.start(request) for request in requests}
+        try:
+            while tasks:
+                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    play = task.result()
+                    yield play.rollout, play.blob
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def cancel(self, run_id: str | None, rollout_ids: list[str]) -> int:
+        """Take rollouts back; returns how many were under way. They end as `cancelled` and are stored."""
+        wanted = set(rollout_ids)
+        if run_id is not None:
+            wanted |= self._runs.get(run_id, set())
+        found = [self._tasks[name] for name in wanted if name in self._tasks]
+        for task in found:
+            task.cancel()
+        return len(found)
+
+    async def close(self) -> None:
+        for task in list(self._tasks.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+
+async def check_all(rows: list[Any]) -> list[Request]:
+    """Every row of a batch, or one error that names the first bad one: nothing starts before all are good."""
+    requests = []
+    for number, row in enumerate(rows):
+        try:
+            requests.append(read_request(row))
+        except PalaestraError as error:
+            error.field = f"rows[{number}].{error.field}".rstrip(".")
+            raise
+    return requests

@@ -1,0 +1,78 @@
+"""Published rows: both shapes read, every kwarg brought to its kind, what can never be graded refused."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from environments.instruction_following.instructions import Instruction
+from environments.instruction_following.verifiers import REGISTRY, Kwargs
+from gym_core.contracts import Task
+from gym_core.errors import BadRow
+
+MODES = ("binary", "fraction")
+
+
+def read_row(task: Task) -> tuple[list[Instruction], str]:
+    """The constraints of a row and its grading mode.
+
+    The fields lie under `verifier_metadata` or, in older rows, at the top; the former wins. Raises `BadRow`.
+    """
+    metadata = task.get("verifier_metadata") or {}
+    if not isinstance(metadata, dict):
+        raise BadRow("`verifier_metadata` must be an object", field="verifier_metadata")
+    names = _field(task, metadata, "instruction_id_list", None)
+    where = "verifier_metadata." if "instruction_id_list" in metadata else ""
+    if not isinstance(names, list) or not names:
+        raise BadRow(
+            "a row needs `instruction_id_list`, a non-empty list of verifier ids",
+            field=f"{where}instruction_id_list",
+            hint="without constraints every reply would be right",
+        )
+    kwargs = _field(task, metadata, "kwargs", [None] * len(names))
+    if not isinstance(kwargs, list) or len(kwargs) != len(names):
+        raise BadRow(f"`kwargs` must be a list of {len(names)}, one for each id", field=f"{where}kwargs")
+    mode = _field(task, metadata, "grading_mode", None) or "binary"
+    if mode not in MODES:
+        raise BadRow(f"`grading_mode` is one of {', '.join(MODES)}, not {mode!r}", field=f"{where}grading_mode")
+    pairs = zip(names, kwargs, strict=True)
+    return [_instruction(name, given, where, number) for number, (name, given) in enumerate(pairs)], mode
+
+
+def _field(task: Task, metadata: dict[str, Any], name: str, default: Any) -> Any:
+    return metadata[name] if name in metadata else task.get(name, default)
+
+
+def _instruction(name: Any, given: Any, where: str, number: int) -> Instruction:
+    if not isinstance(name, str) or name not in REGISTRY:
+        raise BadRow(f"no verifier {name!r}", field=f"{where}instruction_id_list[{number}]", hint=_nearest(str(name)))
+    if given is not None and not isinstance(given, dict):
+        raise BadRow("kwargs of an instruction must be an object or null", field=f"{where}kwargs[{number}]")
+    present = {key: value for key, value in (given or {}).items() if value is not None}
+    return name, _kwargs(name, present, f"{where}kwargs[{number}]")
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.4)
+    return f"nearest: {', '.join(near)}" if near else f"{len(REGISTRY)} ids are known, such as keywords:existence"
+
+
+def _kwargs(name: str, present: Kwargs, where: str) -> Kwargs:
+    wanted = REGISTRY[name].arguments
+    for key in present:
+        if key not in wanted:
+            known = ", ".join(wanted) or "none"
+            raise BadRow(f"{name} takes no {key!r}", field=f"{where}.{key}", hint=f"its kwargs: {known}")
+    read = {}
+    for key, kind in wanted.items():
+        if key not in present:
+            raise BadRow(
+                f"{name} needs {key!r}",
+                field=f"{where}.{key}",
+                hint="without it the public checker draws one at random",
+            )
+        try:
+            read[key] = kind(present[key])
+        except ValueError as error:
+            raise BadRow(f"{key!r} of {name} must be {error}, not {present[key]!r}", field=f"{where}.{key}") from None
+    return read

@@ -1,0 +1,1 @@
+"""Mathematics with one boxed final answer, checked symbolically."""

@@ -1,0 +1,343 @@
+"""The way one process of ours talks to another: pooled, bounded in time, typed in failure, careful in repeating.
+
+    reply = await client.post("/verify", row, timeout_s=30, idempotent=True)      # Response, or a PalaestraError
+    async for head, blob in client.stream("/rollouts", rows): ...                 # frames as they arrive
+
+A deadline covers everything: waiting for a connection, all attempts, the last byte of the body. Only requests that may
+be repeated are: idempotent ones, and those whose connection was never made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+from aiohttp import hdrs
+
+from gym_core import headers as names
+from gym_core import telemetry
+from gym_core.errors import BadRequest, DeadlineExceeded, PalaestraError, RemoteError, Unavailable
+from gym_core.http_reply import Response, error_of
+from gym_core.tokens import FRAME_TYPE, FrameReader
+
+T = TypeVar("T")
+
+__all__ = ["Backoff", "Client", "Response"]
+
+MAX_REPLY_BYTES = 1 << 30
+"""A longer reply is refused rather than held in memory."""
+
+CONNECT_TIMEOUT_S = 5.0
+"""A peer that does not accept a connection within this time is unavailable."""
+
+
+class Backoff:
+    """Exponential waits with full jitter: uniform in [0, base · 2^attempt], capped; never under Retry-After."""
+
+    def __init__(
+        self,
+        base_s: float = 0.1,
+        cap_s: float = 5.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.base_s = base_s
+        self.cap_s = cap_s
+        self.sleep = sleep
+        self._uniform = uniform
+
+    def wait_s(self, attempt: int, retry_after_s: float | None) -> float:
+        """Seconds before attempt number `attempt` + 1 (the first try is attempt 0)."""
+        drawn = self._uniform(0.0, min(self.cap_s, self.base_s * 2.0**attempt))
+        return max(drawn, retry_after_s or 0.0)
+
+
+class _NeverSent(Unavailable):
+    """No connection was made, so nothing has happened at the other end."""
+
+
+class Client:
+    """One service at `base_url`. Made anywhere, used in one event loop; `close` it, or use it as a context."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = 60.0,
+        retries: int = 2,
+        connection_limit: int = 256,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        backoff: Backoff | None = None,
+    ) -> None:
+        if not base_url.startswith(("http://", "https://")):
+            raise BadRequest(f"{base_url!r} is not an address", field="base_url", hint="use http://host:port")
+        self.base_url = base_url.rstrip("/")
+        self.timeout_s = timeout_s
+        self.retries = retries
+        self._token = token
+        self._limit = connection_limit
+        self._connect_timeout_s = connect_timeout_s
+        self._backoff = backoff or Backoff()
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"Client({self.base_url!r})"
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connections back. Idempotent; a later request opens new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def get(
+        self,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        retry: bool = True,
+        check: bool = True,
+    ) -> Response:
+        """GET; always repeatable. Otherwise as `post`."""
+        return await self.request(hdrs.METH_GET, path, None, headers, timeout_s, True, retry, check)
+
+    async def post(
+        self,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        idempotent: bool = False,
+        retry: bool = True,
+        check: bool = True,
+    ) -> Response:
+        """POST `body`: bytes as they are, anything else as JSON.
+
+        A status of 300 and above raises the `PalaestraError` it stands for; with `check=False` it is returned like any
+        other reply. Raises `Unavailable` when nobody answers or the connection breaks, `DeadlineExceeded` when
+        `timeout_s` (the client's by default) has passed, `RemoteError` for a reply that is not HTTP.
+        """
+        return await self.request(hdrs.METH_POST, path, body, headers, timeout_s, idempotent, retry, check)
+
+    async def get_json(self, path: str, kind: type[T] | Any = Any, **options: Any) -> T:
+        """The JSON that GET answers, as `kind`."""
+        return (await self.get(path, **options)).json(kind)
+
+    async def post_json(self, path: str, body: Any = None, kind: type[T] | Any = Any, **options: Any) -> T:
+        """The JSON that POST answers, as `kind`."""
+        return (await self.post(path, body, **options)).json(kind)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        idempotent: bool = False,
+        retry: bool = True,
+        check: bool = True,
+    ) -> Response:
+        """One request with its repeats, all within `timeout_s`."""
+        data, sent = self._prepare(body, headers, idempotent)
+        repeatable = idempotent or names.IDEMPOTENCY in sent
+        end = _Deadline(self.timeout_s if timeout_s is None else timeout_s)
+        for attempt in range(self.retries + 1 if retry else 1):
+            error: PalaestraError | None
+            response = None
+            try:
+                response = await self._once(method, path, data, sent, end)
+                error = response.error()
+                again = repeatable and _worth_repeating(response)
+            except Unavailable as failure:
+                error = failure
+                again = repeatable or isinstance(failure, _NeverSent)
+            if not (again and retry and attempt < self.retries):
+                break
+            wait_s = self._backoff.wait_s(attempt, error.retry_after_s if error else None)
+            if wait_s >= end.left_s():
+                break  # the answer would come too late: say now what is wrong
+            await self._backoff.sleep(wait_s)
+        if response is not None and (error is None or not check):
+            return response
+        assert error is not None
+        raise error
+
+    async def stream(
+        self,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        idle_s: float | None = None,
+        method: str = hdrs.METH_POST,
+    ) -> AsyncIterator[tuple[bytes, bytes]]:
+        """(head, blob) of each frame of the reply, as it arrives. Never repeated.
+
+        `timeout_s` bounds the whole stream, `idle_s` the time between two chunks. Raises as `post`; `Unavailable` when
+        the stream ends inside a frame.
+        """
+        data, sent = self._prepare(body, {hdrs.ACCEPT: FRAME_TYPE, **(headers or {})}, False)
+        end = _Deadline(self.timeout_s if timeout_s is None else timeout_s)
+        reader = FrameReader()
+        response = await self._open(method, path, data, sent, end)
+        try:
+            if response.status >= 300:
+                failed = await self._read(response, end)
+                raise error_of(failed.status, failed.headers, failed.body, failed.url)
+            while chunk := await self._chunk(response, end, idle_s):
+                for frame in _frames(reader, chunk, str(response.url)):
+                    yield frame
+            try:
+                reader.close()
+            except ValueError as error:
+                raise Unavailable(f"{response.url}: {error}") from None
+        finally:
+            response.close()
+
+    def _prepare(
+        self, body: Any, headers: Mapping[str, str] | None, idempotent: bool
+    ) -> tuple[bytes | None, dict[str, str]]:
+        sent = {} if headers is None else dict(headers)
+        if body is None or isinstance(body, bytes | bytearray | memoryview):
+            data = body if body is None or isinstance(body, bytes) else bytes(body)
+        else:
+            data = msgspec.json.encode(body)
+            sent.setdefault(hdrs.CONTENT_TYPE, "application/json")
+        if self._token:
+            sent.setdefault(hdrs.AUTHORIZATION, f"Bearer {self._token}")
+        if trace := telemetry.trace_id.get():
+            sent.setdefault(names.TRACE, trace)
+        if idempotent and data is not None:
+            sent.setdefault(names.IDEMPOTENCY, secrets.token_hex(8))
+        return data, sent
+
+    def _pool(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=30.0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s),
+                headers={hdrs.ACCEPT_ENCODING: "identity"},
+                read_bufsize=1 << 18,
+            )
+        return self._session
+
+    async def _once(self, method: str, path: str, data: bytes | None, sent: dict[str, str], end: _Deadline) -> Response:
+        response = await self._open(method, path, data, sent, end)
+        try:
+            return await self._read(response, end)
+        finally:
+            response.release()
+
+    async def _open(
+        self, method: str, path: str, data: bytes | None, sent: dict[str, str], end: _Deadline
+    ) -> aiohttp.ClientResponse:
+        """Send, and read status and headers. Every way to fail becomes a typed error here."""
+        url = self.base_url + path
+        left_s = end.left_s()
+        try:
+            async with asyncio.timeout(left_s):
+                return await self._pool().request(
+                    method, url, data=data, headers={**sent, names.DEADLINE: f"{left_s:.3f}"}, allow_redirects=False
+                )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise _NeverSent(f"nobody answers at {url}: {_reason(error)}", hint="is the server running?") from None
+        except aiohttp.InvalidURL:
+            raise BadRequest(f"{url!r} is not an address", field="base_url") from None
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise end.explain(error, url) from None
+
+    async def _read(self, response: aiohttp.ClientResponse, end: _Deadline) -> Response:
+        url = str(response.url)
+        try:
+            async with asyncio.timeout(end.left_s()):
+                if response.content_length is not None and response.content_length <= MAX_REPLY_BYTES:
+                    body = await response.read()
+                else:
+                    body = await _read_bounded(response)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            response.close()
+            raise end.explain(error, url) from None
+        return Response(response.status, response.headers, body, url)
+
+    async def _chunk(self, response: aiohttp.ClientResponse, end: _Deadline, idle_s: float | None) -> bytes:
+        left_s = end.left_s()
+        try:
+            async with asyncio.timeout(left_s if idle_s is None else min(left_s, idle_s)):
+                return await response.content.readany()
+        except TimeoutError:
+            quiet = idle_s if idle_s is not None and idle_s < left_s else None
+            if quiet is None:
+                raise end.over(str(response.url)) from None
+            raise DeadlineExceeded(f"{response.url} sent nothing for {quiet:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise end.explain(error, str(response.url)) from None
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    while chunk := await response.content.readany():
+        body += chunk
+        if len(body) > MAX_REPLY_BYTES:
+            response.close()
+            raise RemoteError(f"the reply of {response.url} is over {MAX_REPLY_BYTES} bytes")
+    return bytes(body)
+
+
+def _frames(reader: FrameReader, chunk: bytes, url: str) -> list[tuple[bytes, bytes]]:
+    try:
+        return list(reader.feed(chunk))
+    except ValueError as error:
+        raise RemoteError(f"{url} does not send frames: {error}") from None
+
+
+def _worth_repeating(response: Response) -> bool:
+    """Whether a reply speaks of a passing trouble: busy, unavailable, or a failure that no server of ours explains."""
+    if response.ok or names.TOOL in response.headers:
+        return False
+    error = response.error()
+    return response.status in (429, 503) or (response.status >= 500 and type(error) is RemoteError)
+
+
+def _reason(error: BaseException) -> str:
+    cause = getattr(error, "os_error", None) or error
+    return getattr(cause, "strerror", None) or str(cause) or type(error).__name__
+
+
+class _Deadline:
+    """The moment at which a request gives up."""
+
+    def __init__(self, seconds: float) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._seconds = seconds
+        self._end = self._clock() + seconds
+
+    def left_s(self) -> float:
+        return max(0.0, self._end - self._clock())
+
+    def over(self, url: str) -> DeadlineExceeded:
+        return DeadlineExceeded(f"{url} did not answer within {self._seconds:g} s")
+
+    def explain(self, error: Exception, url: str) -> PalaestraError:
+        """The typed error for what went wrong while a request was under way."""
+        if isinstance(error, PalaestraError):
+            return error
+        if isinstance(error, TimeoutError):
+            return self.over(url)
+        if isinstance(error, aiohttp.ClientPayloadError):
+            return Unavailable(f"{url} broke off in the middle of its reply")
+        if isinstance(error, aiohttp.ClientResponseError):
+            return RemoteError(f"{url} did not answer in HTTP: {error.message}".splitlines()[0])
+        return Unavailable(f"the connection to {url} broke: {_reason(error)}")

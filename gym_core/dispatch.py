@@ -1,0 +1,76 @@
+"""One tool call on a session: declared tools only, arguments checked first, every ending is text for the model."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from gym_core.environment import CallRecord, Environment, Session
+from gym_core.errors import PalaestraError
+from gym_core.host import settle
+from gym_core.tools import RESERVED_NAMES, ToolFault, ToolSpec
+
+log = logging.getLogger("palaestra.tools")
+
+STATUS = {"ok": 200, "fault": 422, "exception": 500}
+"""HTTP status of each kind of answer."""
+
+
+@dataclass(slots=True, frozen=True)
+class ToolAnswer:
+    """What the model reads, and how the call ended: `ok`, `fault` (the tool says no), `exception` (it broke)."""
+
+    kind: str
+    text: str
+
+
+def declared(environment: Environment, session: Session, name: str) -> ToolSpec | None:
+    """The tool of that name if this session's task may use it: a row that lists tools allows only those."""
+    if name in RESERVED_NAMES:
+        return None
+    listed = session.task.responses_create_params.get("tools")
+    if listed is not None and not any(isinstance(item, dict) and item.get("name") == name for item in listed):
+        return None
+    return environment.tool_specs().get(name)
+
+
+async def call_tool(environment: Environment, session: Session, name: str, arguments: str | bytes) -> ToolAnswer:
+    """Run the call and record it in the session. A `PalaestraError` of the tool passes: that is no answer to a model.
+
+    The caller holds the session's lock.
+    """
+    given: dict[str, Any] = {}
+    try:
+        spec = declared(environment, session, name)
+        if spec is None:
+            raise ToolFault(f"error: no tool is called {name!r} here")
+        given = spec.parse(arguments)
+        method = getattr(environment, spec.method)
+        value = method(session=session, **given) if spec.takes_session else method(**given)
+        answer = ToolAnswer("ok", _text(await settle(value)))
+    except ToolFault as fault:
+        given = given or _object(arguments)
+        answer = ToolAnswer("fault", str(fault))
+    except PalaestraError:
+        raise
+    except Exception as error:
+        log.exception("tool %s of %s failed", name, environment.name)
+        answer = ToolAnswer("exception", f"error: the tool {name} failed ({type(error).__name__})")
+    session.calls.append(CallRecord(name, given, answer.text, answer.kind == "ok"))
+    return answer
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _object(arguments: str | bytes) -> dict[str, Any]:
+    """Arguments that did not fit, as far as they are an object; for the record only."""
+    try:
+        found = msgspec.json.decode(arguments)
+    except msgspec.DecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,170 @@
+"""What an environment author writes: tasks, tools, `verify`, and an oracle that proves the maximum can be reached.
+
+    class Countdown(Environment):
+        \"\"\"Reach the target with the given numbers; 1.0 exact, 0.0 otherwise.\"\"\"
+        name = "countdown"
+
+        def make(self, rng, level): ...                  # {"prompt": ..., anything else stays hidden}
+        @tool
+        def calculate(self, expression: str) -> str: ...
+        def verify(self, task, session, reply): ...      # a float, or a Verdict with components
+        def oracle(self, task): ...                      # a reply, or a Script of tool calls and a reply
+
+One object serves every session: what belongs to one rollout lies in its `session`, never on `self`. Methods may be
+`async`. With `worker = True`, `make`, `ingest`, `verify` and `verify_published` run in warm worker processes that are
+killed when they overrun, so they may be slow and import what they like (import heavy libraries inside the methods).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from gym_core.contracts import Grading, Task, Verdict
+from gym_core.reply import Reply
+from gym_core.tools import ToolFault, ToolSpec, tool, tool_specs
+
+__all__ = [
+    "Call",
+    "CallRecord",
+    "Environment",
+    "Grading",
+    "GroupEntry",
+    "Reply",
+    "Script",
+    "Session",
+    "Task",
+    "ToolFault",
+    "Verdict",
+    "tool",
+]
+
+
+@dataclass(slots=True, frozen=True)
+class CallRecord:
+    """A tool call as the server saw it: what was asked, what was answered, whether it was an error."""
+
+    name: str
+    arguments: dict[str, Any]
+    output: str
+    ok: bool
+
+
+@dataclass(slots=True)
+class Session:
+    """One rollout's private world. `state` is whatever `setup` returned; `calls` the tool calls so far, in order."""
+
+    session_id: str
+    task: Task
+    state: Any = None
+    calls: list[CallRecord] = field(default_factory=list)
+    rng: random.Random = field(default_factory=random.Random)
+
+
+@dataclass(slots=True, frozen=True)
+class GroupEntry:
+    """One member of a group that is judged together."""
+
+    rollout_id: str
+    task: Task
+    reply: Reply
+
+
+@dataclass(slots=True, frozen=True)
+class Call:
+    """A tool call of a script."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, frozen=True)
+class Script:
+    """What a perfect agent does: tool calls in order, then its final words."""
+
+    calls: tuple[Call, ...] = ()
+    reply: str = ""
+
+
+class Environment:
+    """A place where a policy is tested: tasks, tools and a verdict.
+
+    Class attributes: `name` and `version` identify it; `levels` are the difficulties of `make`; `reward_range` bounds
+    every reward; `max_steps` bounds the turns of a rollout; `worker` moves the heavy methods into worker processes,
+    where each call may take `verify_timeout_s`; `session_ttl_s` is how long an idle session lives;
+    `group_deadline_s` how long a group verdict waits for its last member.
+    """
+
+    name: ClassVar[str] = ""
+    version: ClassVar[str] = "1.0.0"
+    levels: ClassVar[range] = range(5)
+    reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    max_steps: ClassVar[int] = 8
+    worker: ClassVar[bool] = False
+    verify_timeout_s: ClassVar[float] = 10.0
+    session_ttl_s: ClassVar[float] = 900.0
+    group_deadline_s: ClassVar[float] = 120.0
+
+    def make(self, rng: random.Random, level: int) -> dict[str, Any]:
+        """One task of this level from this generator.
+
+        Returns `prompt` (text or Responses items), optionally `system` (text), `tools` (names, default all) and
+        `public` (fields that travel with the row); every other key is hidden and reaches only `task[...]`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} generates no tasks: give it rows, or write `make`")
+
+    def ingest(self, task: Task) -> Task:
+        """Check a row from outside; return it, perhaps with prepared `hidden` fields.
+
+        Raises `BadRow` with the field's path for what can never be graded. Called once per row at the door.
+        """
+        return task
+
+    def setup(self, task: Task) -> Any:
+        """The private state of a new session; None where the environment keeps none."""
+        return None
+
+    def close(self, session: Session) -> None:
+        """Release what the session's state holds; called exactly once on every way out."""
+
+    def verify(self, task: Task, session: Session, reply: Reply) -> float | Verdict:
+        """Grade a finished rollout, strictly. A raised exception is an `env_error`, never a reward."""
+        raise NotImplementedError(f"{type(self).__name__} needs `verify`")
+
+    def oracle(self, task: Task) -> str | Script:
+        """What earns the maximum on this task."""
+        raise NotImplementedError(f"{type(self).__name__} has no oracle")
+
+    def warm(self) -> None:
+        """Called once in every fresh worker, before its first job and outside its time limit: import heavy things."""
+
+    # Optional, recognised by being overridden ------------------------------------------------------------------
+
+    def verify_published(self, task: Task, session: Session, reply: Reply) -> float | Verdict:
+        """The public verifier's reward, bit for bit, its weaknesses included; logged beside the strict one."""
+        raise NotImplementedError
+
+    def verify_group(self, entries: list[GroupEntry]) -> list[float | Verdict]:
+        """Grade the members of a group together, in the order given; `verify` is then not called."""
+        raise NotImplementedError
+
+    # What the server asks of the class -------------------------------------------------------------------------
+
+    @classmethod
+    def tool_specs(cls) -> dict[str, ToolSpec]:
+        cached = cls.__dict__.get("_tool_specs")
+        if cached is None:
+            cached = tool_specs(cls)
+            cls._tool_specs = cached  # type: ignore[attr-defined]
+        return cached
+
+    @classmethod
+    def overrides(cls, method: str) -> bool:
+        """True where the author wrote this optional method."""
+        return getattr(cls, method) is not getattr(Environment, method)
+
+    @classmethod
+    def keeps_sessions(cls) -> bool:
+        """False where a rollout is one reply and its verdict: then no session has to be seeded."""
+        return bool(cls.tool_specs()) or cls.overrides("setup")

@@ -1,0 +1,54 @@
+"""What an environment says of itself without being imported: `manifest.toml` beside its code.
+
+name = "maths"
+module = "environments.maths.environment"      # or a file beside the manifest: "environment.py"
+class = "Maths"
+description = "Solve a problem; the answer stands in the last box."
+licence = "Apache-2.0"
+aliases = ["math_with_judge_simple_agent"]     # published agent and server names that route here
+rows = ["math_with_judge"]                     # published row kinds that it ingests
+network = "none"
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from gym_core.errors import BadRequest
+
+FILE_NAME = "manifest.toml"
+_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,63}$")
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Identity, place and promises of one environment. `module` is importable, or a `.py` file beside the manifest."""
+
+    name: str
+    module: str
+    class_name: str = msgspec.field(name="class")
+    version: str = ""
+    description: str = ""
+    licence: str = ""
+    aliases: list[str] = []
+    rows: list[str] = []
+    network: str = "none"
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in this file. Raises `BadRequest` naming the file and the key that does not fit."""
+    try:
+        manifest = msgspec.toml.decode(path.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise BadRequest(f"cannot read {path}: {error.strerror}", field=str(path)) from None
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"{path}: {error}", field=str(path), hint="see gym_core/manifest.py for an example") from None
+    if not _NAME.match(manifest.name):
+        raise BadRequest(
+            f"{path}: `name` must be lower case letters, digits, '_' and '-', starting with a letter,"
+            f" not {manifest.name!r}",
+            field="name",
+        )
+    return manifest

@@ -1,0 +1,139 @@
+"""The one middleware of every server: trace id, token, body limit, error shape and metrics around each handler.
+
+    request ─▶ trace id ─▶ token ─▶ handler ─▶ reply
+                  └── whatever is raised ─▶ {"error": ErrorInfo} with its status
+
+One coroutine does all of it, because every further middleware costs each request a frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any, NoReturn
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from gym_core import auth, headers, telemetry
+from gym_core.errors import ErrorInfo, PalaestraError
+
+ErrorBody = Callable[[ErrorInfo, int], Mapping[str, Any]]
+"""Builds the JSON body of an error from its info and status; for servers that must keep another API's shape."""
+
+_CODES = {401: "unauthorized", 403: "unauthorized", 404: "unknown_name", 409: "conflict", 413: "too_large", 429: "busy"}
+_JSON = "application/json"
+
+
+class Door:
+    """What stands before the handlers of one app."""
+
+    def __init__(
+        self, server: str, token: str | None, open_paths: frozenset[str], error_body: ErrorBody | None
+    ) -> None:
+        self.server = server
+        self.token = token
+        self.open_paths = open_paths
+        self.error_body = error_body
+        self.metrics = telemetry.Metrics(server)
+        self.log = telemetry.logger(server)
+
+    def error_response(self, info: ErrorInfo, status: int, extra: Mapping[str, str] | None = None) -> web.Response:
+        """The reply for an error, its server and trace id filled in where they are empty."""
+        info = msgspec.structs.replace(
+            info, server=info.server or self.server, trace_id=info.trace_id or telemetry.trace_id.get()
+        )
+        body = {"error": info} if self.error_body is None else self.error_body(info, status)
+        return web.Response(body=msgspec.json.encode(body), status=status, content_type=_JSON, headers=extra)
+
+    def from_palaestra(self, error: PalaestraError) -> web.Response:
+        extra: dict[str, str] = {}
+        if error.retry_after_s is not None or error.status == 429:
+            extra[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s or 1.0)))
+        if error.status == 401:
+            extra[hdrs.WWW_AUTHENTICATE] = "Bearer"
+        return self.error_response(error.info(), error.status, extra)
+
+    def from_http(self, error: web.HTTPException, request: web.Request) -> web.Response:
+        """aiohttp's own refusals (no such route, wrong method, body too large) in our shape."""
+        what = f"{request.method} {request.path}"
+        code = _CODES.get(error.status, "bad_request" if error.status < 500 else "internal")
+        message, hint = f"{what}: {error.reason}", ""
+        if error.status == 404:
+            message = f"there is no {request.path} here"
+        elif isinstance(error, web.HTTPMethodNotAllowed):
+            message, hint = f"{what} is not allowed", f"use {', '.join(sorted(error.allowed_methods))}"
+        elif error.status == 413:
+            message, hint = f"the body is over the limit of {request.client_max_size} bytes", "send less at a time"
+        allow = error.headers.get(hdrs.ALLOW)
+        info = ErrorInfo(code=code, message=message, hint=hint)
+        return self.error_response(info, error.status, {hdrs.ALLOW: allow} if allow else None)
+
+    def from_bug(self, error: Exception, request: web.Request) -> web.Response:
+        """Anything else is a bug of ours: the traceback goes to the log, the caller learns where to look."""
+        self.log.error("unexpected error in %s %s", request.method, request.path, exc_info=error)
+        info = ErrorInfo(
+            code="internal",
+            message="an unexpected error happened in this server",
+            hint=f"its log has the traceback under trace id {telemetry.trace_id.get()}",
+        )
+        return self.error_response(info, 500)
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = perf_counter()
+        trace = telemetry.accept_trace_id(request.headers.get(headers.TRACE))
+        telemetry.trace_id.set(trace)  # never reset: the task that serves a connection has a context of its own
+        resource = request.match_info.route.resource
+        route = "unmatched" if resource is None else resource.canonical
+        in_flight, seconds = self.metrics.route(request.method if resource else "any", route)
+        in_flight.inc()
+        status = 499  # what is counted when the caller hangs up and the handler is cancelled
+        try:
+            response = await self._answer(request, handler)
+            status = response.status
+            if not response.prepared:
+                response.headers[headers.TRACE] = trace
+            return response
+        finally:
+            in_flight.dec()
+            seconds.observe(perf_counter() - started)
+            self.metrics.answered(request.method if resource else "any", route, status)
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            if self.token is not None and request.path not in self.open_paths:
+                auth.check_bearer(request.headers.get(hdrs.AUTHORIZATION), self.token)
+            return await handler(request)
+        except web.HTTPRedirection:
+            raise
+        except Exception as error:
+            if request.writer.output_size > 0:
+                self._break_off(request, error)
+            return self._from_any(error, request)
+
+    def _from_any(self, error: Exception, request: web.Request) -> web.Response:
+        if isinstance(error, PalaestraError):
+            if error.status >= 500:
+                self.log.warning("%s %s: %s", request.method, request.path, error, extra={"code": error.code})
+            return self.from_palaestra(error)
+        if isinstance(error, web.HTTPException):
+            return self.from_http(error, request)
+        if isinstance(error, web.RequestPayloadError):
+            return self.error_response(ErrorInfo(code="bad_request", message="the request's body broke off"), 400)
+        return self.from_bug(error, request)
+
+    def _break_off(self, request: web.Request, error: Exception) -> NoReturn:
+        """No second reply can follow a begun one: cut the connection, so that the caller sees a stream cut short."""
+        if not (isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing())):
+            self.log.error("%s %s failed while its reply was streaming", request.method, request.path, exc_info=error)
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the reply had begun") from error
+
+
+async def echo_trace(_: web.Request, response: web.StreamResponse) -> None:
+    """`on_response_prepare` signal: a reply that its handler streams says the trace id as well."""
+    if headers.TRACE not in response.headers and (trace := telemetry.trace_id.get()):
+        response.headers[headers.TRACE] = trace

@@ -1,0 +1,31 @@
+"""Bodies of the environment service's requests."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+
+class TasksRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which generated tasks: `count` of this level, with different prompts, from index `start` on."""
+
+    seed: int = 0
+    level: int = 0
+    count: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+    split: str = "train"
+    start: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class IngestRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Rows from outside, in order."""
+
+    rows: Annotated[list[Any], msgspec.Meta(max_length=10_000)]
+
+
+class GroupVerdictRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Whose verdict, and how long the server may hold the request."""
+
+    group_id: str
+    rollout_id: str
+    wait_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0

@@ -1,0 +1,168 @@
+"""HTTP around one environment's service: bodies in, replies out, one handler per route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gym_core import headers
+from gym_core.contracts import RUN_KEY, PendingVerdict, RunOptions
+from gym_core.dispatch import STATUS
+from gym_core.errors import BadRequest, BadSession
+from gym_core.openapi import describe
+from gym_core.requests import GroupVerdictRequest, IngestRequest, TasksRequest
+from gym_core.serve import deadline_s, json_reply, parse_json
+from gym_core.service import EnvironmentService
+
+MAX_WAIT_S = 30.0
+_NOT_ROW = frozenset({"response", "session_id", RUN_KEY})
+_NO_OPTIONS = RunOptions()
+
+
+class Routes:
+    """The handlers of one environment."""
+
+    def __init__(self, service: EnvironmentService) -> None:
+        self.service = service
+        self.cookie = f"palaestra_session_{service.name}"
+        self.tool_calls: dict[str, int] = {"ok": 0, "fault": 0, "exception": 0}
+
+    def add_to(self, router: web.UrlDispatcher, base: str) -> None:
+        """Register everything below `base` ("" for the root). Tools have paths of their own, found in one look-up."""
+        router.add_get(f"{base}/manifest", self.manifest)
+        router.add_get(f"{base}/openapi.json", self.openapi)
+        router.add_post(f"{base}/tasks", self.tasks)
+        router.add_post(f"{base}/ingest", self.ingest)
+        router.add_post(f"{base}/seed_session", self.seed_session)
+        router.add_post(f"{base}/verify", self.verify)
+        router.add_post(f"{base}/group_verdict", self.group_verdict)
+        router.add_post(f"{base}/close_session", self.close_session)
+        for name in self.service.environment.tool_specs():
+            router.add_post(f"{base}/{name}", self._tool(name))
+        router.add_post(f"{base}/{{tool}}", self.unknown_tool)
+
+    async def manifest(self, _: web.Request) -> web.Response:
+        return json_reply(self.service.manifest())
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        base = request.path.removesuffix("/openapi.json")
+        return json_reply(describe(self.service.manifest(), self.service.environment.tool_specs(), base))
+
+    async def tasks(self, request: web.Request) -> web.Response:
+        asked: TasksRequest = parse_json(await request.read(), TasksRequest)
+        rows = await self.service.tasks(
+            seed=asked.seed, level=asked.level, count=asked.count, split=asked.split, start=asked.start
+        )
+        return json_reply({"tasks": rows})
+
+    async def ingest(self, request: web.Request) -> web.Response:
+        asked: IngestRequest = parse_json(await request.read(), IngestRequest)
+        tasks, refused = await self.service.ingest(asked.rows)
+        return json_reply({"tasks": tasks, "refused": refused})
+
+    async def seed_session(self, request: web.Request) -> web.Response:
+        row: dict[str, Any] = parse_json(await request.read(), dict[str, Any])
+        key = request.headers.get(headers.IDEMPOTENCY, "")
+        session_id = await self.service.seed(row, _options(row), key)
+        reply = json_reply(
+            {
+                "session_id": session_id,
+                "environment_version": self.service.environment.version,
+                "ttl_s": self.service.sessions.ttl_s,
+            }
+        )
+        reply.set_cookie(self.cookie, session_id, httponly=True, samesite="Strict")
+        return reply
+
+    def _tool(self, name: str) -> Any:
+        async def call(request: web.Request) -> web.Response:
+            session_id = self._session_id(request)
+            if not session_id:
+                raise BadSession("a tool call needs a session", field=headers.SESSION, hint="POST /seed_session first")
+            limit_s = deadline_s(request, self.service.config.tool_s)
+            answer = await self.service.call(name, await request.read(), session_id, limit_s)
+            self.tool_calls[answer.kind] += 1
+            return web.Response(
+                body=answer.text.encode("utf-8", "replace"),
+                status=STATUS[answer.kind],
+                content_type="text/plain",
+                charset="utf-8",
+                headers={headers.TOOL: answer.kind},
+            )
+
+        return call
+
+    async def unknown_tool(self, request: web.Request) -> web.Response:
+        raise self.service.unknown_tool(request.match_info["tool"])
+
+    async def verify(self, request: web.Request) -> web.Response:
+        body: dict[str, Any] = parse_json(await request.read(), dict[str, Any])
+        row = {key: value for key, value in body.items() if key not in _NOT_ROW}
+        output = _output(body)
+        session_id = _text(body, "session_id") or request.headers.get(headers.SESSION, "")
+        if not session_id and (self.service.environment.keeps_sessions() or not row):
+            session_id = request.cookies.get(self.cookie, "")
+        limit_s = None
+        if headers.DEADLINE in request.headers:
+            limit_s = deadline_s(request, 3600.0)
+        verdict = await self.service.verify(row, output, _options(body), session_id, limit_s)
+        if isinstance(verdict, PendingVerdict):
+            return json_reply({"pending": verdict}, status=202)
+        if "return=minimal" in request.headers.get("Prefer", ""):
+            return json_reply({"verdict": verdict})
+        return json_reply({**body, "reward": verdict.reward, "verdict": verdict})
+
+    async def group_verdict(self, request: web.Request) -> web.Response:
+        asked: GroupVerdictRequest = parse_json(await request.read(), GroupVerdictRequest)
+        wait_s = deadline_s(request, min(asked.wait_s, MAX_WAIT_S))
+        found = await self.service.groups.wait(asked.group_id, asked.rollout_id, wait_s)
+        if isinstance(found, PendingVerdict):
+            return json_reply({"pending": found}, status=202)
+        return json_reply({"verdict": found})
+
+    async def close_session(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        given = _text(parse_json(body, dict[str, Any]), "session_id") if body else ""
+        session_id = given or self._session_id(request)
+        if session_id:
+            await self.service.sessions.close(session_id)
+        reply = json_reply({})
+        reply.del_cookie(self.cookie)
+        return reply
+
+    def _session_id(self, request: web.Request) -> str:
+        return request.headers.get(headers.SESSION) or request.cookies.get(self.cookie, "")
+
+
+def _options(body: dict[str, Any]) -> RunOptions:
+    given = body.get(RUN_KEY)
+    if given is None:
+        return _NO_OPTIONS
+    try:
+        return msgspec.convert(given, RunOptions)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at `$")
+        raise BadRequest(what, field=f"{RUN_KEY}{path.rstrip('`')}") from None
+
+
+def _output(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The Responses output in a verify body. Raises `BadRequest` naming what does not fit."""
+    response = body.get("response")
+    if not isinstance(response, dict):
+        raise BadRequest("`response` must be an object with `output`", field="response")
+    output = response.get("output")
+    if not isinstance(output, list):
+        raise BadRequest("`output` must be a list of Responses items", field="response.output")
+    for number, item in enumerate(output):
+        if not isinstance(item, dict):
+            raise BadRequest("an output item must be an object", field=f"response.output[{number}]")
+    return output
+
+
+def _text(body: dict[str, Any], key: str) -> str:
+    value = body.get(key, "")
+    if not isinstance(value, str):
+        raise BadRequest(f"`{key}` must be text", field=key)
+    return value

@@ -1,0 +1,105 @@
+"""The one HTTP service of any environments: each under its name, and at the root too when it is the only one.
+
+app = build_app([registry.load("math")], EnvironmentServiceConfig())
+run(app, port=8200)                                     # gym_core.serve
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+from aiohttp import web
+
+from gym_core.errors import BadRequest
+from gym_core.registry import LoadedEnvironment
+from gym_core.routes import Routes
+from gym_core.serve import DOOR, harden, json_reply
+from gym_core.service import EnvironmentService
+from gym_core.service_config import EnvironmentServiceConfig
+from gym_core.telemetry import Metrics
+
+__all__ = ["SERVICES", "EnvironmentServiceConfig", "build_app"]
+
+SERVICES = web.AppKey("palaestra_services", dict[str, EnvironmentService])
+"""The services of an app by environment name (embedded use and tests)."""
+
+WORKERS_AFTER_S = 0.1
+"""Worker processes start this long after the server, which should be ready first."""
+
+
+def build_app(
+    environments: Sequence[LoadedEnvironment], config: EnvironmentServiceConfig | None = None
+) -> web.Application:
+    """The hardened app. Raises `BadRequest` for no environment, or two of one name."""
+    config = config or EnvironmentServiceConfig()
+    if not environments:
+        raise BadRequest("there is no environment to serve", field="environments")
+    secret = (config.session_secret or secrets.token_hex(32)).encode()
+    worker = config.worker or secrets.token_hex(4)
+    app = web.Application()
+    services = app[SERVICES] = {
+        loaded.name: EnvironmentService(loaded, config, secret=secret, worker=worker) for loaded in environments
+    }
+    if len(services) < len(environments):
+        raise BadRequest("two environments have the same name", field="environments")
+    _add_common(app, services)
+    routes = [Routes(service) for service in services.values()]
+    if len(routes) == 1:
+        routes[0].add_to(app.router, "")
+    for route in routes:
+        route.add_to(app.router, f"/{route.service.name}")
+    app.cleanup_ctx.append(_keep)
+    harden(app, "environment", config.token, max_body_bytes=config.max_body_bytes)
+    _measure(app[DOOR].metrics, routes)
+    return app
+
+
+def _add_common(app: web.Application, services: dict[str, EnvironmentService]) -> None:
+    status = {"status": "ok", "environments": {name: found.environment.version for name, found in services.items()}}
+
+    async def healthz(_: web.Request) -> web.Response:
+        return json_reply(status)
+
+    async def manifests(_: web.Request) -> web.Response:
+        return json_reply({"environments": [service.manifest() for service in services.values()]})
+
+    app.router.add_get("/", healthz)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/environments", manifests)
+
+
+async def _keep(app: web.Application) -> AsyncIterator[None]:
+    """Sweepers and workers, from the start of the app to its end."""
+    loop = asyncio.get_running_loop()
+    services = app[SERVICES].values()
+    sweepers = [loop.create_task(service.sessions.keep_sweeping()) for service in services]
+    starters = [loop.call_later(WORKERS_AFTER_S, service.pool.start) for service in services if service.pool]
+    yield
+    for starter in starters:
+        starter.cancel()
+    for sweeper in sweepers:
+        sweeper.cancel()
+    await asyncio.wait(sweepers)
+    for service in services:
+        await service.close()
+
+
+def _measure(metrics: Metrics, routes: list[Routes]) -> None:
+    """Gauges that are read when somebody asks; they cost a request nothing."""
+    sessions = metrics.gauge("palaestra_sessions_open", "Open sessions", ("environment",))
+    groups = metrics.gauge("palaestra_groups_open", "Groups that wait or were judged lately", ("environment",))
+    calls = metrics.gauge("palaestra_tool_calls", "Tool calls answered", ("environment", "answer"))
+    queued = metrics.gauge("palaestra_worker_queue", "Jobs waiting for a worker", ("environment",))
+    kills = metrics.gauge("palaestra_worker_kills", "Workers killed for overrunning", ("environment",))
+    for route in routes:
+        service = route.service
+        sessions.labels(service.name).set_function(service.sessions.__len__)
+        groups.labels(service.name).set_function(service.groups.__len__)
+        for answer in route.tool_calls:
+            calls.labels(service.name, answer).set_function(partial(route.tool_calls.__getitem__, answer))
+        if (pool := service.pool) is not None:
+            queued.labels(service.name).set_function(partial(getattr, pool, "queued"))
+            kills.labels(service.name).set_function(partial(getattr, pool, "kills"))

@@ -1,0 +1,221 @@
+"""One environment as a service, without HTTP: tasks, sessions, tools, verdicts, each bounded and with typed errors."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gym_core.contracts import PendingVerdict, RunOptions, Task, Verdict
+from gym_core.dispatch import ToolAnswer, call_tool
+from gym_core.environment import GroupEntry
+from gym_core.errors import BadRequest, DeadlineExceeded, EnvironmentFault, ErrorInfo, PalaestraError, UnknownName
+from gym_core.groups import Groups
+from gym_core.host import Host
+from gym_core.registry import LoadedEnvironment
+from gym_core.reply import read_reply
+from gym_core.seeds import rng
+from gym_core.service_config import EnvironmentServiceConfig
+from gym_core.sessions import Sessions
+from gym_core.workers import WorkerPool
+
+log = logging.getLogger("palaestra.environment")
+
+
+class EnvironmentService:
+    """One environment, its sessions, its groups, and its workers where it wants some."""
+
+    def __init__(
+        self, loaded: LoadedEnvironment, config: EnvironmentServiceConfig, *, secret: bytes, worker: str
+    ) -> None:
+        self.loaded = loaded
+        self.environment = loaded.cls()
+        self.host = Host(self.environment)
+        self.config = config
+        self.sessions = Sessions(self.environment, secret=secret, worker=worker, capacity=config.session_capacity)
+        self.groups = Groups(self._judge_group, self.environment.group_deadline_s)
+        self.pool: WorkerPool | None = None
+        if self.environment.worker:
+            self.pool = WorkerPool(
+                loaded.spec,
+                size=config.workers,
+                timeout_s=self.environment.verify_timeout_s,
+                queue_limit=config.queue_limit,
+                memory_limit_mb=config.worker_memory_mb,
+                max_jobs=config.worker_jobs,
+            )
+
+    @property
+    def name(self) -> str:
+        return self.loaded.name
+
+    def manifest(self) -> dict[str, Any]:
+        """What a caller has to know of this environment."""
+        environment, manifest = self.environment, self.loaded.manifest
+        tools = environment.tool_specs().values()
+        return {
+            "name": self.name,
+            "version": environment.version,
+            "description": manifest.description,
+            "licence": manifest.licence,
+            "aliases": manifest.aliases,
+            "rows": manifest.rows,
+            "levels": list(environment.levels),
+            "tools": [{**spec.declaration(), "read_only": spec.read_only} for spec in tools],
+            "keeps_sessions": environment.keeps_sessions(),
+            "group_verdict": self.host.judges_groups,
+            "max_steps": environment.max_steps,
+            "reward_range": list(environment.reward_range),
+            "gradings": self.host.gradings,
+            "session_ttl_s": self.sessions.ttl_s,
+        }
+
+    async def close(self) -> None:
+        """Close every session, forget the groups, kill the workers."""
+        await self.groups.close()
+        await self.sessions.close_all()
+        if self.pool is not None:
+            await self.pool.close()
+
+    # Tasks -------------------------------------------------------------------------------------------------------
+
+    async def tasks(self, *, seed: int, level: int, count: int, split: str, start: int) -> list[dict[str, Any]]:
+        """Rows of generated tasks, hidden fields absent."""
+        with author("tasks"):
+            tasks = await self._ask("tasks", seed, level, count, split, start, limit_s=self.config.tasks_s)
+        return [task.to_row() for task in tasks]
+
+    async def ingest(self, rows: list[Any]) -> tuple[list[dict[str, Any] | None], list[dict[str, Any]]]:
+        """Each row as the environment takes it, None where it refuses; and the refusals with their index."""
+        taken: list[dict[str, Any] | None] = [None] * len(rows)
+        refused: list[dict[str, Any]] = []
+        left = iter(enumerate(rows))
+
+        async def feed() -> None:
+            for number, row in left:
+                task = await self._ingest_one(row)
+                if isinstance(task, ErrorInfo):
+                    refused.append({"row": number, "error": task})
+                else:
+                    taken[number] = task.to_row()
+                if self.pool is None and number % 64 == 63:
+                    await asyncio.sleep(0)
+
+        await asyncio.gather(*(feed() for _ in range(self.pool.size if self.pool else 1)))
+        refused.sort(key=lambda refusal: refusal["row"])
+        return taken, refused
+
+    async def _ingest_one(self, row: Any) -> Task | ErrorInfo:
+        try:
+            with author("ingest"):
+                task: Task = await self._ask("resolve", row)
+                return task
+        except (BadRequest, EnvironmentFault, DeadlineExceeded) as error:
+            return error.info()
+
+    # Sessions ----------------------------------------------------------------------------------------------------
+
+    async def seed(self, row: dict[str, Any], options: RunOptions, key: str = "") -> str:
+        """A session for this row; its id."""
+        with author("seed_session"):
+            task = await self._ask("resolve", row)
+            draw = rng("session", options.seed, task.task_id, options.repeat)
+            return await self.sessions.open(task, draw, key)
+
+    async def call(self, name: str, arguments: bytes, session_id: str, limit_s: float) -> ToolAnswer:
+        """A tool call in a session, after those that came before it. Raises `BadSession`, `DeadlineExceeded`."""
+        with author("tool"):
+            async with asyncio.timeout(limit_s), self.sessions.using(session_id) as session:
+                return await call_tool(self.environment, session, name, arguments)
+
+    def unknown_tool(self, name: str) -> UnknownName:
+        """The error for a path that is neither a route nor a tool."""
+        tools = list(self.environment.tool_specs())
+        near = difflib.get_close_matches(name, tools, n=3, cutoff=0.5) or tools
+        hint = f"there are: {', '.join(near)}" if near else "this environment has no tools"
+        return UnknownName(f"environment {self.name!r} has no tool {name!r}", field="tool", hint=hint)
+
+    # Verdicts ----------------------------------------------------------------------------------------------------
+
+    async def verify(
+        self,
+        row: dict[str, Any] | None,
+        output: list[dict[str, Any]],
+        options: RunOptions,
+        session_id: str = "",
+        limit_s: float | None = None,
+    ) -> Verdict | PendingVerdict:
+        """The verdict on an output, of the session's task where there is a session, else of the row's."""
+        with author("verify"):
+            if session_id:
+                async with self.sessions.using(session_id) as session:
+                    return await self._verify(session.task, session, output, options, limit_s)
+            if self.environment.keeps_sessions():
+                raise BadRequest(
+                    f"environment {self.name!r} keeps sessions, the verdict is about one",
+                    field="session_id",
+                    hint="POST /seed_session with the row first",
+                )
+            return await self._verify(row or {}, None, output, options, limit_s)
+
+    async def _verify(
+        self,
+        given: Task | dict[str, Any],
+        session: Any,
+        output: list[dict[str, Any]],
+        options: RunOptions,
+        limit_s: float | None,
+    ) -> Verdict | PendingVerdict:
+        if not self.host.judges_groups:
+            verdict: Verdict = await self._ask("grade", given, session, output, options.grading, limit_s=limit_s)
+            return verdict
+        if not options.group_id or not options.rollout_id:
+            raise BadRequest(
+                f"environment {self.name!r} judges groups: say which group and which member this is",
+                field="palaestra.group_id" if not options.group_id else "palaestra.rollout_id",
+            )
+        task = given if isinstance(given, Task) else await self._ask("resolve", given, limit_s=limit_s)
+        entry = GroupEntry(options.rollout_id, task, read_reply(output))
+        return self.groups.add(options.group_id, options.group_size, entry)
+
+    async def _judge_group(self, entries: list[GroupEntry]) -> list[Verdict]:
+        with author("verify_group"):
+            limit_s = max(self.environment.group_deadline_s, self.environment.verify_timeout_s)
+            verdicts: list[Verdict] = await self._ask("grade_group", entries, limit_s=limit_s)
+            return verdicts
+
+    async def _ask(self, method: str, *args: Any, limit_s: float | None = None) -> Any:
+        """Call the host: in a worker where the environment wants that, else here."""
+        if self.pool is not None:
+            async with asyncio.timeout(limit_s):
+                own = limit_s if method in ("tasks", "grade_group") else None
+                return await self.pool.call(method, *args, timeout_s=own)
+        if not self.host.needs_loop:
+            return await getattr(self.host, method)(*args)
+        async with asyncio.timeout(min(limit_s or self.environment.verify_timeout_s, self._longest(method))):
+            return await getattr(self.host, method)(*args)
+
+    def _longest(self, method: str) -> float:
+        if method == "tasks":
+            return self.config.tasks_s
+        if method == "grade_group":
+            return max(self.environment.group_deadline_s, self.environment.verify_timeout_s)
+        return self.environment.verify_timeout_s
+
+
+@contextmanager
+def author(stage: str) -> Iterator[None]:
+    """The boundary to the author's code: whatever it raises leaves as a `PalaestraError` that knows its stage."""
+    try:
+        yield
+    except PalaestraError as error:
+        error.stage = error.stage or stage
+        raise
+    except TimeoutError:
+        raise DeadlineExceeded(f"{stage} took longer than it may", stage=stage) from None
+    except Exception as error:
+        log.exception("the environment's code failed in %s", stage)
+        raise EnvironmentFault(f"the environment raised {type(error).__name__}: {error}", stage=stage) from error

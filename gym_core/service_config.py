@@ -1,0 +1,26 @@
+"""What the environment service is told."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class EnvironmentServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every `_s` is seconds.
+
+    `workers` processes for each environment that has `worker = True`, each recycled after `worker_jobs` jobs;
+    `queue_limit` callers may wait for them. `session_capacity` bounds the open sessions of one environment.
+    `session_secret` signs session ids (empty: random per process); `worker` is this process's name in them.
+    """
+
+    token: str | None = None
+    workers: int = 1
+    queue_limit: int = 512
+    worker_memory_mb: int = 4096
+    worker_jobs: int = 2000
+    session_capacity: int = 4096
+    session_secret: str = ""
+    worker: str = ""
+    tool_s: float = 60.0
+    tasks_s: float = 60.0
+    max_body_bytes: int = 32 << 20

@@ -1,0 +1,164 @@
+"""The one thread of a process that writes the database: it commits whatever has queued, then wakes who waited.
+
+    put ─▶ queue ─▶ blobs to the file ─▶ rows in one transaction ─▶ commit ─▶ futures resolve
+
+No lingering: the first rollout commits at once, and those that arrive meanwhile make the next batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.dialects.sqlite import insert
+
+from gym_core.errors import Unavailable
+from gym_core.store.blobs import BlobRef, BlobWriter
+from gym_core.store.fault import fault_of
+from gym_core.store.models import RolloutRow
+
+MAX_BATCH = 256
+"""Rollouts in one transaction, so that a crowd does not hold the write lock for long."""
+
+_INSERT = insert(RolloutRow.__table__).on_conflict_do_nothing(index_elements=["rollout_id"])  # type: ignore[arg-type]
+
+
+@dataclass(slots=True, eq=False)
+class Put:
+    """A rollout to insert; `place` is set once its blob is in the file."""
+
+    row: dict[str, Any]
+    blob: bytes
+    place: BlobRef | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Change:
+    """Anything else that writes: `apply` runs inside the transaction and its result is the caller's."""
+
+    apply: Callable[[Connection], Any]
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    work: Put | Change
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    result: Any = field(default=None)
+    error: Exception | None = None
+
+
+class Writer:
+    """Owns the writing connection and the blob file. `submit` from any event loop."""
+
+    def __init__(self, engine: Engine, blobs: BlobWriter, name: str) -> None:
+        self._engine = engine
+        self._blobs = blobs
+        self._name = name
+        self._connection: Connection | None = None
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._gate = threading.Lock()  # nothing is queued behind the end mark
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Put | Change) -> asyncio.Future[Any]:
+        """A future that resolves once `work` is committed. Raises `Unavailable` after `close`."""
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop.create_future(), loop)
+        with self._gate:
+            if self._closed:
+                raise Unavailable(f"the store {self._name} is closed", stage="store")
+            self._queue.put(job)
+        return job.future
+
+    def close(self) -> None:
+        """Commit what is queued, then end the thread. Blocks; idempotent."""
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            first = self._queue.get()
+            if first is None:
+                break
+            jobs = [first]
+            while len(jobs) < MAX_BATCH and not self._queue.empty():
+                job = self._queue.get()
+                if job is None:
+                    open_ = False
+                    break
+                jobs.append(job)
+            self._commit(jobs)
+            _wake(jobs)
+        self._drop_connection()
+        self._blobs.close()
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        """All in one transaction; when that fails each on its own, so that only the guilty one is refused."""
+        try:
+            self._transact(jobs)
+        except Exception as error:
+            self._drop_connection()
+            if len(jobs) == 1:
+                jobs[0].error = fault_of(error, self._name)
+                return
+            for job in jobs:
+                self._commit([job])
+
+    def _transact(self, jobs: list[_Job]) -> None:
+        puts = [job.work for job in jobs if isinstance(job.work, Put)]
+        unplaced = [put for put in puts if put.place is None]
+        for put, place in zip(unplaced, self._blobs.append([put.blob for put in unplaced]), strict=True):
+            put.place = place
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        with self._connection.begin():
+            if puts:
+                self._connection.execute(_INSERT, [_full_row(put) for put in puts])
+            for job in jobs:
+                if isinstance(job.work, Change):
+                    job.result = job.work.apply(self._connection)
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _full_row(put: Put) -> dict[str, Any]:
+    assert put.place is not None
+    file, offset, length, crc32 = put.place
+    return {**put.row, "blob_file": file, "blob_offset": offset, "blob_length": length, "blob_crc32": crc32}
+
+
+def _wake(jobs: list[_Job]) -> None:
+    """Resolve the futures of a batch: one call into each event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, done in by_loop.items():
+        if not loop.is_closed():  # otherwise nobody waits any more
+            try:
+                loop.call_soon_threadsafe(_resolve, done)
+            except RuntimeError:  # closed since
+                continue
+
+
+def _resolve(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():  # whoever waited was cancelled; the work stays done
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)

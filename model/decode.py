@@ -1,0 +1,196 @@
+"""One token for many sequences at once: the loop that rollouts spend their time in.
+
+At this size a step costs what its operations cost to launch, so weights that are used together are joined beforehand,
+states are updated where they lie, and few experts are cheaper computed all than sorted. A plan holds the joined
+weights; it is rebuilt when a parameter has changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.cache import StateCache
+from model.config import HybridConfig
+from model.kernels.attention import attend_cached
+from model.kernels.conv import causal_conv_step
+from model.kernels.norm import gated_rms_norm, rms_norm_reference
+from model.kernels.router import dense_weights
+from model.kernels.ssd import ssd_step
+from model.layers.attention import AttentionMixer
+from model.layers.block import Block
+from model.layers.linear import Linear, RMSNorm
+from model.layers.mamba import MambaMixer
+from model.layers.moe import MoEMixer
+
+# Above this many hidden units over all experts, computing every expert costs more than sorting tokens by expert.
+_DENSE_UNITS = 2048
+
+
+class Batch(NamedTuple):
+    """The slots of one step. conv [Lm, B, K-1, C] and ssm [Lm, B, G, N, R*P] are updated in place."""
+
+    conv: Tensor
+    ssm: Tensor
+    cache: StateCache
+    slots: Tensor  # [B] on the CPU
+    here: slice | None  # the slots, when they are consecutive: conv and ssm are then views of the cache
+    kv_rows: Tensor  # [B * Hkv]
+    visible: Tensor  # [B, 1] cached positions a query may read, the new one included
+    reach: int  # the largest of them
+
+
+class Step(Protocol):
+    def __call__(self, hidden: Tensor, batch: Batch) -> Tensor: ...
+
+
+class DecodePlan:
+    """Joined weights of one model and the step that uses them."""
+
+    def __init__(
+        self, config: HybridConfig, embeddings: Linear, blocks: Sequence[Block], norm_f: RMSNorm, lm_head: Linear
+    ) -> None:
+        self._watched = [p for module in (embeddings, *blocks, norm_f, lm_head) for p in module.parameters()]
+        self._watched += [buffer for block in blocks for buffer in block.buffers()]
+        self._fingerprint = self._state_of_weights()
+        self._eps = config.layer_norm_epsilon
+        self._embeddings, self._norm, self._head = embeddings.weight, norm_f.weight, lm_head.weight.t()
+        self._steps = _build_steps(blocks)
+
+    def is_current(self) -> bool:
+        return self._fingerprint == self._state_of_weights()
+
+    def _state_of_weights(self) -> list[tuple[int, int]]:
+        return [(tensor.data_ptr(), tensor._version) for tensor in self._watched]
+
+    def step(self, token_ids: Tensor, cache: StateCache, slots: Sequence[int] | Tensor) -> Tensor:
+        """See `HybridModel.decode`."""
+        batch = _gather(cache, slots)
+        if token_ids.shape != batch.slots.shape:
+            raise ValueError(f"{len(batch.slots)} slots need one token each, got shape {tuple(token_ids.shape)}")
+        hidden = self._embeddings.index_select(0, token_ids)
+        for step in self._steps:
+            hidden = step(hidden, batch)
+        _scatter(batch)
+        logits = _rms_norm(hidden, self._norm, self._eps) @ self._head
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _build_steps(blocks: Sequence[Block]) -> list[Step]:
+    steps: list[Step] = []
+    mamba = attention = 0
+    for block in blocks:
+        if isinstance(block.mixer, MambaMixer):
+            steps.append(MambaStep(block, block.mixer, mamba))
+            mamba += 1
+        elif isinstance(block.mixer, AttentionMixer):
+            steps.append(AttentionStep(block, block.mixer, attention))
+            attention += 1
+        else:
+            assert isinstance(block.mixer, MoEMixer)
+            wide = block.mixer.experts.up_proj.shape[:2].numel() > _DENSE_UNITS
+            steps.append(SparseMoEStep(block, block.mixer) if wide else DenseMoEStep(block, block.mixer))
+    return steps
+
+
+def _gather(cache: StateCache, slots: Sequence[int] | Tensor) -> Batch:
+    index = cache.slot_index(slots)
+    seen = cache.lengths.index_select(0, index)
+    reach = int(seen.max()) + 1
+    cache.reserve(reach)
+    rows, visible = cache.kv_rows(index, seen), (seen + 1)[:, None].to(cache.conv.device)
+    first, count = int(index[0]), len(index)
+    if torch.equal(index, torch.arange(first, first + count)):
+        here = slice(first, first + count)
+        return Batch(cache.conv[:, here], cache.ssm[:, here], cache, index, here, rows, visible, reach)
+    place = index.to(cache.conv.device)
+    conv, ssm = cache.conv.index_select(1, place), cache.ssm.index_select(1, place)
+    return Batch(conv, ssm, cache, index, None, rows, visible, reach)
+
+
+def _scatter(batch: Batch) -> None:
+    cache = batch.cache
+    if batch.here is None:
+        place = batch.slots.to(cache.conv.device)
+        cache.conv.index_copy_(1, place, batch.conv)
+        cache.ssm.index_copy_(1, place, batch.ssm)
+    cache.lengths.index_add_(0, batch.slots, torch.ones_like(batch.slots))
+
+
+class MambaStep:
+    def __init__(self, block: Block, mixer: MambaMixer, layer: int) -> None:
+        self.layer, self.eps, self.shape, self.sizes = layer, block.eps, mixer.shape, mixer.sizes
+        self.norm, self.gate_norm = block.norm.weight, mixer.norm.weight
+        self.in_proj, self.out_proj = mixer.in_proj.weight.t(), mixer.out_proj.weight.t()
+        self.taps, self.bias = mixer.conv1d.weight, mixer.conv1d.bias
+        wide = torch.promote_types(mixer.A_log.dtype, torch.float32)
+        self.A, self.D, self.dt_bias = -torch.exp(mixer.A_log.to(wide)), mixer.D.to(wide), mixer.dt_bias.to(wide)
+
+    def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
+        z, xBC, dt = torch.mm(_rms_norm(hidden, self.norm, self.eps), self.in_proj).split(self.sizes, -1)
+        stream = causal_conv_step(xBC, batch.conv[self.layer], self.taps, self.bias)
+        rate = F.softplus(dt.to(self.A.dtype) + self.dt_bias)
+        y = ssd_step(stream, rate, self.A, self.D, self.shape, batch.ssm[self.layer])
+        gated = gated_rms_norm(y, z, self.gate_norm, self.eps, self.shape.num_groups)
+        return torch.addmm(hidden, gated, self.out_proj)
+
+
+class AttentionStep:
+    def __init__(self, block: Block, mixer: AttentionMixer, layer: int) -> None:
+        self.layer, self.eps, self.norm, self.shape = layer, block.eps, block.norm.weight, mixer.shape
+        self.qkv_proj, self.o_proj = mixer.qkv_proj.weight.t(), mixer.o_proj.weight.t()
+
+    def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
+        q, k, v = self.shape.split(torch.mm(_rms_norm(hidden, self.norm, self.eps), self.qkv_proj))
+        batch.cache.write_kv(self.layer, batch.kv_rows, k, v)
+        keys, values = self._cached(batch.cache.keys, batch), self._cached(batch.cache.values, batch)
+        out = attend_cached(q[:, None], keys, values, batch.visible)
+        return torch.addmm(hidden, out[:, 0], self.o_proj)
+
+    def _cached(self, buffer: Tensor, batch: Batch) -> Tensor:
+        """[B, Hkv, reach, dh]."""
+        layer = buffer[self.layer, :, :, : batch.reach]
+        return layer[batch.here] if batch.here else layer.index_select(0, batch.slots.to(layer.device))
+
+
+class DenseMoEStep:
+    """All experts for all tokens, those not chosen weighted zero; gate, experts and shared expert in one product."""
+
+    def __init__(self, block: Block, mixer: MoEMixer) -> None:
+        self.eps, self.norm = block.eps, block.norm.weight
+        self.top_k, self.scale, self.normalise = mixer.top_k, mixer.scale, mixer.normalise
+        self.bias = mixer.gate.e_score_correction_bias
+        experts, shared = mixer.experts, mixer.shared_experts
+        self.num_experts, self.units = experts.up_proj.shape[:2]
+        up = (mixer.gate.weight, experts.up_proj.flatten(0, 1), shared.up_proj.weight)
+        self.up = torch.cat(up).t()
+        self.down = torch.cat((experts.down_proj.flatten(0, 1), shared.down_proj.weight.t()))
+
+    def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
+        both = torch.mm(_rms_norm(hidden, self.norm, self.eps), self.up)
+        units = both[:, self.num_experts :].relu()
+        units = units * units
+        routed = units[:, : self.num_experts * self.units].unflatten(1, (self.num_experts, -1))
+        weights = dense_weights(both[:, : self.num_experts], self.bias, self.top_k, self.scale, self.normalise)
+        routed.mul_(weights[..., None].to(routed.dtype))
+        return torch.addmm(hidden, units, self.down)
+
+
+class SparseMoEStep:
+    """The training form, for models with many experts."""
+
+    def __init__(self, block: Block, mixer: MoEMixer) -> None:
+        self.eps, self.norm, self.mixer = block.eps, block.norm.weight, mixer
+
+    def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
+        return self.mixer.forward(_rms_norm(hidden, self.norm, self.eps), hidden)
+
+
+def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    if x.dtype in (torch.float32, torch.float64):
+        return F.rms_norm(x, weight.shape, weight, eps)
+    return rms_norm_reference(x, weight, eps)

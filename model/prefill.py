@@ -1,0 +1,83 @@
+"""Reading tokens into a cache: the training form of every mixer, started from and ending in carried states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.cache import StateCache
+from model.layers.attention import AttentionMixer
+from model.layers.block import Block
+from model.layers.mamba import MambaMixer, MambaState
+from model.layers.moe import MoEMixer
+from model.layout import PackedLayout
+
+
+class _Continuation(NamedTuple):
+    """Where the new tokens of one prefill go."""
+
+    layout: PackedLayout
+    cache: StateCache
+    slots: Tensor  # [B] on the cache's device
+    seen: Tensor  # [B] tokens already in each slot
+    fresh: bool  # no slot holds anything yet
+    kv_rows: Tensor  # [T * Hkv] cache rows of the new keys and values
+
+
+def prefill(
+    blocks: Iterable[Block],
+    hidden: Tensor,
+    layout: PackedLayout,
+    cache: StateCache,
+    slots: Sequence[int] | Tensor,
+) -> Tensor:
+    """Run embedded tokens [T, D] through all layers, sequence b after what slots[b] holds; see `HybridModel.prefill`."""
+    plan = _continuation(layout, cache, cache.slot_index(slots))
+    mamba = attention = 0
+    for block in blocks:
+        x = block.normalise(hidden)
+        if isinstance(block.mixer, MambaMixer):
+            hidden = _prefill_mamba(block.mixer, x, hidden, plan, mamba)
+            mamba += 1
+        elif isinstance(block.mixer, AttentionMixer):
+            hidden = _prefill_attention(block.mixer, x, hidden, plan, attention)
+            attention += 1
+        else:
+            assert isinstance(block.mixer, MoEMixer)
+            hidden = block.mixer.forward(x, hidden)
+    cache.lengths[plan.slots.cpu()] += layout.lengths
+    return hidden
+
+
+def _continuation(layout: PackedLayout, cache: StateCache, slots: Tensor) -> _Continuation:
+    if len(slots) != layout.num_sequences:
+        raise ValueError(f"{layout.num_sequences} sequences need as many slots, got {len(slots)}")
+    seen = cache.lengths[slots]
+    cache.reserve(int((seen + layout.lengths).max()))
+    first = (seen - layout.starts).repeat_interleave(layout.lengths)
+    positions = torch.arange(layout.num_tokens) + first
+    rows = cache.kv_rows(slots.repeat_interleave(layout.lengths), positions)
+    device = cache.conv.device
+    return _Continuation(layout, cache, slots.to(device), seen.to(device), not bool(seen.any()), rows)
+
+
+def _prefill_mamba(mixer: MambaMixer, x: Tensor, residual: Tensor, plan: _Continuation, layer: int) -> Tensor:
+    cache = plan.cache
+    state = None if plan.fresh else MambaState(cache.conv[layer][plan.slots], cache.ssm[layer][plan.slots])
+    y, final = mixer.prefill(x, residual, plan.layout, state)
+    cache.conv[layer].index_copy_(0, plan.slots, final.conv.to(cache.conv.dtype))
+    cache.ssm[layer].index_copy_(0, plan.slots, final.ssm.to(cache.ssm.dtype))
+    return y
+
+
+def _prefill_attention(mixer: AttentionMixer, x: Tensor, residual: Tensor, plan: _Continuation, layer: int) -> Tensor:
+    cache = plan.cache
+    qkv, keys, values = mixer.project(x)
+    cache.write_kv(layer, plan.kv_rows, keys, values)
+    if plan.fresh:
+        return mixer.attend(qkv, residual, plan.layout)
+    held = cache.keys[layer][plan.slots], cache.values[layer][plan.slots]
+    return mixer.continue_from(qkv, residual, plan.layout, *held, plan.seen)

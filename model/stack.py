@@ -1,0 +1,138 @@
+"""The hybrid model: embeddings, one mixer per layer, final norm, output head; training, prefill and decoding forms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.cache import StateCache
+from model.config import HybridConfig
+from model.decode import DecodePlan
+from model.initialise import initialise
+from model.kernels.logprob import linear_logprob
+from model.kernels.norm import rms_norm
+from model.layers.block import Block
+from model.layers.linear import Linear, RMSNorm
+from model.layers.moe import MoEMixer
+from model.layout import PackedLayout
+from model.prefill import prefill
+
+
+class HybridModel(nn.Module):
+    """Sequences are packed one after another: token_ids [T] with cu_seqlens [B+1], no padding anywhere.
+
+    Hidden states are those after the final norm, ready for the output head. Weights are drawn from `seed`, or from
+    `generator` when given; on the meta device nothing is drawn. Selection biases stay fp32 in every dtype.
+    """
+
+    def __init__(
+        self,
+        config: HybridConfig,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+        *,
+        seed: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        place = None if device is None else torch.device(device)
+        with torch.inference_mode(False):
+            self.embeddings = Linear(config.hidden_size, config.vocab_size, place, dtype)
+            self.layers = nn.ModuleList(Block(kind, config, place, dtype) for kind in config.hybrid_override_pattern)
+            self.norm_f = RMSNorm(config.hidden_size, place, dtype)
+            self.lm_head = Linear(config.hidden_size, config.vocab_size, place, dtype)
+            if self.device.type != "meta":
+                initialise(self, config, generator or torch.Generator().manual_seed(seed))
+        self._decode_plan: DecodePlan | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.embeddings.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.embeddings.weight.dtype
+
+    def blocks(self) -> Iterator[Block]:
+        for block in self.layers:
+            assert isinstance(block, Block)
+            yield block
+
+    def moe_layers(self) -> Iterator[MoEMixer]:
+        return (block.mixer for block in self.blocks() if isinstance(block.mixer, MoEMixer))
+
+    def forward(self, token_ids: Tensor, cu_seqlens: Tensor, counted: Tensor | None = None) -> Tensor:
+        """token_ids [T] int64, cu_seqlens [B+1] -> hidden [T, D].
+
+        counted [T] bool: the tokens that enter the expert counts (None: all); counts are kept only while training
+        with gradients. Raises ValueError when cu_seqlens does not describe token_ids.
+        """
+        layout = self.layout(token_ids, cu_seqlens)
+        hidden = self.embed(token_ids)
+        for block in self.layers:
+            hidden = block(hidden, layout, counted)
+        return self.final_norm(hidden)
+
+    def token_logprobs(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden [T, D], targets [T] int64 -> (logprobs [T], entropy [T]) in fp32, a chunk of logits at a time."""
+        return linear_logprob(hidden, self.lm_head.weight, targets)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """hidden [..., D] -> [..., V] in fp32 at least."""
+        logits: Tensor = self.lm_head(hidden)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    @torch.inference_mode()
+    def prefill(
+        self,
+        token_ids: Tensor,
+        cu_seqlens: Tensor,
+        cache: StateCache,
+        slots: Sequence[int] | Tensor,
+        all_hidden: bool = False,
+    ) -> Tensor:
+        """Read token_ids [T], sequence b into slots[b] after whatever that slot already holds.
+
+        Returns the hidden state of each sequence's last token [B, D], or with all_hidden of every token [T, D].
+        Raises ValueError for bad slots or when a sequence would outgrow the cache; the cache is then unchanged.
+        """
+        layout = self.layout(token_ids, cu_seqlens)
+        hidden = prefill(self.blocks(), self.embed(token_ids), layout, cache, slots)
+        return self.final_norm(hidden if all_hidden else hidden[layout.last_rows])
+
+    @torch.inference_mode()
+    def decode(self, token_ids: Tensor, cache: StateCache, slots: Sequence[int] | Tensor) -> Tensor:
+        """One more token for each slot: token_ids [B] -> logits [B, V] of the next token, in fp32 at least.
+
+        A run of consecutive slots is fastest: its states are then updated where they lie.
+        """
+        if self._decode_plan is None or not self._decode_plan.is_current():
+            self._decode_plan = DecodePlan(self.config, self.embeddings, list(self.blocks()), self.norm_f, self.lm_head)
+        return self._decode_plan.step(token_ids, cache, slots)
+
+    def layout(self, token_ids: Tensor, cu_seqlens: Tensor) -> PackedLayout:
+        """The index maps of these sequences."""
+        if token_ids.dim() != 1:
+            raise ValueError(f"token_ids must be packed to one dimension, got shape {tuple(token_ids.shape)}")
+        config = self.config
+        return PackedLayout(cu_seqlens, config.chunk_size, config.conv_kernel, len(token_ids), token_ids.device)
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        return F.embedding(token_ids, self.embeddings.weight)
+
+    def final_norm(self, hidden: Tensor) -> Tensor:
+        return rms_norm(hidden, self.norm_f.weight, self.config.layer_norm_epsilon)
+
+    def freeze_router(self) -> None:
+        """Stop training every gate; gradients still pass through the scores."""
+        for mixer in self.moe_layers():
+            mixer.freeze_router()
+
+    def update_expert_bias(self, rate: float) -> None:
+        """Move every selection bias by the sign rule and start the counts again."""
+        for mixer in self.moe_layers():
+            mixer.update_expert_bias(rate)

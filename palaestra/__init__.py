@@ -1,0 +1,1 @@
+"""Where the parts become a program: the command line and the composition of services."""

@@ -1,0 +1,83 @@
+"""The command line: `palaestra` and its short form `pal`. Commands are imported only when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from gym_core.errors import PalaestraError
+
+COMMANDS = {
+    "agent": ("palaestra.commands.agent", "serve the agent server"),
+    "chat": ("palaestra.commands.chat", "talk to a trained policy"),
+    "config": ("palaestra.commands.config", "show every setting and where it comes from"),
+    "env": ("palaestra.commands.env", "list, serve and sample environments"),
+    "eval": ("palaestra.commands.evaluate", "score a checkpoint on held-out tasks"),
+    "run": ("palaestra.commands.run", "collect and score rollouts from a policy"),
+    "runs": ("palaestra.commands.runs", "list stored runs, show one"),
+    "serve": ("palaestra.commands.serve", "serve a policy, OpenAI-compatible"),
+    "train": ("palaestra.commands.train", "train a policy from a recipe"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(COMMANDS[cmd_name][0]).command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in sorted(COMMANDS.items())])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if near:
+                error.message += f" Did you mean `{near[0]}`?"
+            raise
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="palaestra")
+def cli() -> None:
+    """Palaestra: environments, rollouts and reinforcement learning of language models."""
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 2 the input or the world is wrong, 130 interrupted."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except PalaestraError as error:
+        click.echo(_told(error), err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _told(error: PalaestraError) -> str:
+    info = error.info()
+    where = f" [{info.field}]" if info.field else ""
+    hint = f"\n  {info.hint}" if info.hint else ""
+    return f"error: {info.message}{where}{hint}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""`palaestra agent`: serve the rollout API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from palaestra.options import listen_options, parse_pairs
+
+
+@click.group("agent")
+def command() -> None:
+    """The agent server: plays rollouts."""
+
+
+@command.command("serve")
+@click.option(
+    "--env", "environments", multiple=True, metavar="NAME=URL", help="an environment service; repeat for more"
+)
+@click.option("--policy", "policy_url", default="", help="URL of the policy server")
+@click.option("--store", default=None, help="where rollouts are kept: a path or a database URL")
+@click.option(
+    "--config", "config_file", type=click.Path(exists=True, path_type=Path), help="TOML with an [agent] table"
+)
+@listen_options
+def serve(
+    environments: tuple[str, ...],
+    policy_url: str,
+    store: str | None,
+    config_file: Path | None,
+    host: str,
+    port: int,
+    parent_pid: int | None,
+) -> None:
+    """Serve POST /run and POST /rollouts."""
+    from agent_server.app import build_app
+    from agent_server.config import AgentConfig
+    from gym_core import auth
+    from gym_core.config import load
+    from gym_core.errors import BadRequest
+    from gym_core.serve import run
+
+    overrides: dict[str, object] = {}
+    if environments:
+        overrides["environments"] = parse_pairs(environments, "--env")
+    if policy_url:
+        overrides["policy_url"] = policy_url
+    if store is not None:
+        overrides["store"] = store
+    config = load(AgentConfig, file=config_file, section="agent", overrides=overrides)
+    if not config.policy_url:
+        raise BadRequest("the agent server needs a policy", field="policy_url", hint="--policy http://127.0.0.1:8000")
+    token = auth.secret()
+    run(build_app(config, token=token), host=host, port=port, token=token, parent_pid=parent_pid)

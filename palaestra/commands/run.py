@@ -1,0 +1,131 @@
+"""`palaestra run`: play tasks against a policy and keep the scored rollouts."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from palaestra.options import json_option, paths_option, print_json
+
+
+@click.command("run")
+@click.option("--env", "environment", required=True, help="the environment to play")
+@click.option("--input", "input_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="rows, JSONL")
+@click.option("--tasks", type=int, default=0, help="generate so many tasks instead of reading --input")
+@click.option("--level", default=0, show_default=True, help="difficulty of generated tasks")
+@click.option("--split", default="heldout", show_default=True, type=click.Choice(["train", "heldout"]))
+@click.option(
+    "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="where rollouts go, JSONL"
+)
+@click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="rollouts per task")
+@click.option("--model", type=click.Path(exists=True, path_type=Path), help="a checkpoint or run: the embedded engine")
+@click.option("--policy", "upstream", default="", metavar="URL", help="any OpenAI-compatible endpoint")
+@click.option("--policy-model", default="", help="the endpoint's name of the model")
+@click.option("--temperature", type=float, default=1.0, show_default=True)
+@click.option("--max-tokens", type=int, default=1024, show_default=True, help="tokens a turn may have")
+@click.option("--concurrency", default=64, show_default=True, type=click.IntRange(1))
+@click.option("--deadline", default=300.0, show_default=True, help="seconds a rollout may take")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--resume/--fresh", default=True, show_default=True, help="go on with --output, or begin it anew")
+@paths_option
+@json_option
+def command(**options: Any) -> None:
+    """Collect rollouts: rows or generated tasks, a policy, scores with pass@k. Exit code 3 when some had no score."""
+    if (options["input_file"] is None) == (not options["tasks"]):
+        raise click.UsageError("give either --input rows.jsonl or --tasks N")
+    summary = asyncio.run(_run(**options))
+    failed = sum(count for name, count in summary["outcomes"].items() if name not in ("scored", "truncated"))
+    if options["as_json"]:
+        print_json(summary)
+    else:
+        _show(summary, options["output"], failed)
+    if failed:
+        raise SystemExit(3)
+
+
+async def _run(
+    *,
+    environment: str,
+    input_file: Path | None,
+    tasks: int,
+    level: int,
+    split: str,
+    output: Path,
+    repeats: int,
+    model: Path | None,
+    upstream: str,
+    policy_model: str,
+    temperature: float,
+    max_tokens: int,
+    concurrency: int,
+    deadline: float,
+    seed: int,
+    resume: bool,
+    paths: tuple[Path, ...],
+    as_json: bool,
+) -> dict[str, Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from gym_core.contracts import Sampling
+    from gym_core.registry import Registry
+    from palaestra.collection import Collection, Tally, collect, read_done, read_rows, requests_for
+    from palaestra.policies import policy_config
+
+    environment = Registry.discover(paths).resolve(environment)
+    rows = read_rows(input_file) if input_file else []
+    config = policy_config(model, upstream, policy_model, num_slots=concurrency)
+    if not resume:
+        output.unlink(missing_ok=True)
+    sampling = Sampling(temperature=temperature, max_output_tokens=max_tokens)
+    with tempfile.TemporaryDirectory(prefix="palaestra-run-") as folder:
+        async with Collection(environment, config, Path(folder), paths) as collection:
+            if input_file:
+                await collection.check(rows, input_file.name)
+            else:
+                rows = await collection.tasks(seed, level, tasks, split)
+            requests = requests_for(
+                rows,
+                environment=environment,
+                run_id="run",
+                repeats=repeats,
+                seed=seed,
+                sampling=sampling,
+                deadline_s=deadline,
+            )
+            full = (await collection.manifest())["reward_range"][1]
+            tally = Tally()
+            done = {name: row for name, row in read_done(output).items() if name in requests}
+            for row in done.values():
+                tally.add(row["group_id"], row["outcome"], row["reward"])
+            columns = (TextColumn("rollouts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
+                bar = progress.add_task("rollouts", total=len(requests), completed=len(done))
+
+                def on_rollout(rollout: Any) -> None:
+                    tally.add(rollout.group_id, rollout.outcome, rollout.reward)
+                    progress.advance(bar)
+
+                await collect(
+                    collection,
+                    requests,
+                    output,
+                    batch=concurrency,
+                    timeout_s=deadline * 2,
+                    on_rollout=on_rollout,
+                )
+    return {"environment": environment, "repeats": repeats, "output": str(output), **tally.summary(repeats, full)}
+
+
+def _show(summary: dict[str, Any], output: Path, failed: int) -> None:
+    mean = summary["mean_reward"]
+    scores = "  ".join(f"{name} {value:.3f}" for name, value in summary.items() if name.startswith("pass@"))
+    click.echo(f"{summary['tasks']} tasks, mean reward {'–' if mean is None else f'{mean:.3f}'}  {scores}")
+    click.echo("outcomes: " + ", ".join(f"{name} {count}" for name, count in summary["outcomes"].items()))
+    if failed:
+        click.secho(f"{failed} rollouts have no score; run the same command again to retry them", fg="yellow", err=True)
+    click.echo(f"rollouts: {output}")

@@ -1,0 +1,59 @@
+"""`palaestra train`: a recipe from start to report."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from palaestra.options import json_option, parse_overrides, print_json
+
+
+@click.command("train")
+@click.option("--recipe", "recipe_name", default="demo", show_default=True, help="a recipe's name, or a TOML file")
+@click.option("--seed", type=int, default=None, help="seed of the run (default: the recipe's)")
+@click.option(
+    "--arm",
+    type=click.Choice(["grpo", "sft", "shuffled"]),
+    default=None,
+    help="grpo, or a control: sft (the same CPU time on more warm start), shuffled (rewards permuted)",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="override a key, such as grpo.steps=20")
+@click.option("--runs-dir", default="runs", show_default=True, type=click.Path(path_type=Path))
+@click.option("--resume", type=click.Path(exists=True, path_type=Path), help="the folder of a run to go on with")
+@click.option("--local", is_flag=True, help="learner and policy engine in this process instead of Ray actors")
+@json_option
+def command(
+    recipe_name: str,
+    seed: int | None,
+    arm: str | None,
+    overrides: tuple[str, ...],
+    runs_dir: Path,
+    resume: Path | None,
+    local: bool,
+    as_json: bool,
+) -> None:
+    """Train a policy: warm start, held-out evaluation, GRPO over HTTP, evaluation, report."""
+    from palaestra.live import PlainView, view_for
+    from palaestra.meter import Meter
+    from palaestra.run_folder import RunFolder
+    from palaestra.summary import show
+    from palaestra.training import train
+    from trainer.config import load_recipe, parse_recipe
+
+    if resume is not None:
+        recipe = parse_recipe(RunFolder.existing(resume).read_json("recipe.json"), str(resume))
+    else:
+        given = parse_overrides(overrides)
+        given |= {name: value for name, value in (("seed", seed), ("arm", arm)) if value is not None}
+        recipe = load_recipe(recipe_name, given)
+    meter = Meter().start()
+    title = f"palaestra train: {recipe.name}, arm {recipe.arm}, seed {recipe.seed}"
+    view = PlainView(meter, title) if as_json else view_for(meter, title)
+    summary = asyncio.run(train(recipe, runs_dir=runs_dir, view=view, meter=meter, local=local, resume=resume))
+    meter.stop()
+    if as_json:
+        print_json(summary)
+    else:
+        show(summary, runs_dir / summary["run_id"])

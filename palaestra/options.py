@@ -1,0 +1,83 @@
+"""Options that several commands share, and the two ways of printing: a table for people, JSON for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+json_option = click.option("--json", "as_json", is_flag=True, help="print JSON")
+
+paths_option = click.option(
+    "--path",
+    "paths",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="another folder with a manifest.toml, or a folder of such folders; may be repeated",
+)
+
+
+def listen_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--host`, `--port` and, for services that a program starts, `--parent-pid`."""
+    for option in (
+        click.option(
+            "--parent-pid", type=int, hidden=True, help="end when this process ends (set by a program that starts us)"
+        ),
+        click.option("--port", default=0, show_default=True, help="0 takes a free one and prints it"),
+        click.option("--host", default="127.0.0.1", show_default=True, help="beyond loopback a token must be set"),
+    ):
+        function = option(function)
+    return function
+
+
+def print_json(value: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[dict[str, Any]], title: str = "") -> None:
+    """Rows as a table on the terminal; lists are joined, numbers aligned to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left")
+    for column in columns:
+        numeric = all(isinstance(row.get(column), int | float) for row in rows) and bool(rows)
+        table.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:
+    """`NAME=VALUE` options as a dict. Raises a usage error naming the option."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"{option} takes NAME=VALUE, not {pair!r}")
+        found[name] = value
+    return found
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """`--set grpo.steps=20` options: values are read as TOML where they are, else as text."""
+    found: dict[str, Any] = {}
+    for name, value in parse_pairs(pairs, "--set").items():
+        try:
+            found[name] = msgspec.toml.decode(f"value = {value}")["value"]
+        except msgspec.DecodeError:
+            found[name] = value
+    return found

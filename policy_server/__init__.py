@@ -1,0 +1,1 @@
+"""OpenAI-compatible policy serving, tokens in and out: the embedded engine and attached endpoints."""

@@ -1,0 +1,163 @@
+"""One turn: a conversation in, parsed answers out, whatever backend samples.
+
+Conversation ─▶ prompt tokens ─▶ backend ─▶ samples ─▶ reasoning, text, tool calls       (token backends)
+Conversation ─────────────────▶ backend ─▶ chat message ─▶ the same                      (chat upstreams)
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from gym_core.tokens import NO_VERSION, TokenTrace
+from model.parsers import parse_reply, reply_spans
+from policy_server.prompts import Conversation, Prompt, Prompts
+from policy_server.requests import Backend, GenerateRequest, Sample
+from policy_server.watch import cut_at
+
+
+@dataclass(slots=True, frozen=True)
+class ToolCall:
+    """A call the policy made; `arguments` is JSON text."""
+
+    name: str
+    arguments: str
+    call_id: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """One choice. `sample` has its tokens; `finish_reason` is `stop`, `length` or `tool_calls`."""
+
+    reasoning: str
+    content: str
+    tool_calls: list[ToolCall]
+    finish_reason: str
+    sample: Sample
+    malformed: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """The answers to one prompt; `num_cached` of its tokens needed no computation."""
+
+    prompt: Prompt
+    answers: list[Answer]
+    num_cached: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class ChatReply:
+    """What a chat upstream said. The ids are None where it does not tell them."""
+
+    message: dict[str, Any]
+    finish_reason: str
+    prompt_token_ids: np.ndarray | None = None
+    token_ids: np.ndarray | None = None
+    logprobs: np.ndarray | None = None
+    version: int = NO_VERSION
+
+
+@runtime_checkable
+class ChatBackend(Protocol):
+    """A backend that takes messages instead of tokens."""
+
+    async def chat(self, conversation: Conversation, request: GenerateRequest) -> list[ChatReply]: ...
+
+
+async def take_turn(backend: Backend, prompts: Prompts, conversation: Conversation, request: GenerateRequest) -> Turn:
+    """Let the policy answer. `request` has everything but the prompt."""
+    prompt = prompts.build(conversation)
+    request = replace(
+        request,
+        prompt_token_ids=prompt.token_ids,
+        known_tokens=prompt.num_known,
+        keep=request.keep or bool(conversation.tools),
+    )
+    if isinstance(backend, ChatBackend):
+        replies = await backend.chat(conversation, request)
+        return _from_chat(prompts, conversation, prompt, replies)
+    result = await backend.generate(request)
+    answers = [_parse(prompts, conversation, prompt.thinking_open, sample) for sample in result.samples]
+    return Turn(prompt=prompt, answers=answers, num_cached=result.num_cached)
+
+
+def fresh_id(prefix: str) -> str:
+    """An id such as `msg_0f…`, unique everywhere."""
+    return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def _parse(prompts: Prompts, conversation: Conversation, thinking_open: bool, sample: Sample) -> Answer:
+    text = sample.text if sample.text is not None else cut_at(prompts.text(sample.token_ids), sample.stop_reason)
+    parsed = parse_reply(text, thinking_open, conversation.tools)
+    calls = [ToolCall(call.name, call.arguments, fresh_id("call")) for call in parsed.tool_calls]
+    return Answer(
+        reasoning=parsed.reasoning,
+        content=parsed.content,
+        tool_calls=calls,
+        finish_reason="tool_calls" if calls and sample.finish_reason == "stop" else sample.finish_reason,
+        sample=sample,
+        malformed=parsed.malformed,
+    )
+
+
+def _from_chat(prompts: Prompts, conversation: Conversation, prompt: Prompt, replies: list[ChatReply]) -> Turn:
+    """Answers of a chat upstream; its own prompt tokens replace ours where it tells them."""
+    told = replies[0].prompt_token_ids if replies else None
+    if told is not None:
+        known = conversation.known
+        extends = known is not None and len(known) <= len(told) and bool(np.array_equal(told[: len(known)], known))
+        began = "" if extends else prompt.began or "history_rewritten"
+        prompt = Prompt(told, len(known) if extends and known is not None else 0, began, prompt.thinking_open)
+    return Turn(prompt=prompt, answers=[_answer(prompts, conversation, prompt, reply) for reply in replies])
+
+
+def _answer(prompts: Prompts, conversation: Conversation, prompt: Prompt, reply: ChatReply) -> Answer:
+    message = reply.message
+    content = message.get("content") or ""
+    reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
+    calls = [
+        ToolCall(call["function"]["name"], call["function"]["arguments"] or "{}", call.get("id") or fresh_id("call"))
+        for call in message.get("tool_calls") or []
+    ]
+    exact = reply.token_ids is not None and reply.prompt_token_ids is not None
+    ids = reply.token_ids if reply.token_ids is not None else np.array(prompts.tokenizer.encode(content), np.int32)
+    sample = Sample(
+        token_ids=ids,
+        logprobs=np.zeros(len(ids), np.float32) if reply.logprobs is None else reply.logprobs,
+        versions=np.full(len(ids), reply.version if exact else NO_VERSION, np.int32),
+        finish_reason="length" if reply.finish_reason == "length" else "stop",
+        text=content,
+        exact=exact and reply.logprobs is not None,
+    )
+    if calls or reasoning:
+        finish = "tool_calls" if calls and sample.finish_reason == "stop" else sample.finish_reason
+        return Answer(reasoning=reasoning, content=content, tool_calls=calls, finish_reason=finish, sample=sample)
+    return _parse(prompts, conversation, prompt.thinking_open and "</think>" in content, sample)
+
+
+def segment_of(prompt: Prompt, answer: Answer) -> TokenTrace:
+    """The turn as a segment: prompt tokens that are new (mask 0), then the sampled ones (mask 1 where exact)."""
+    added, sample = prompt.token_ids[prompt.num_known :], answer.sample
+    num_added, num_sampled = len(added), len(sample.token_ids)
+    spans = [("prompt", 0, num_added)] if num_added else []
+    spans += [
+        (kind, a + num_added, b + num_added) for kind, a, b in reply_kinds(sample.token_ids, prompt.thinking_open)
+    ]
+    return TokenTrace(
+        token_ids=np.concatenate([added, sample.token_ids]).astype(np.int32),
+        logprobs=np.concatenate([np.zeros(num_added, np.float32), sample.logprobs]),
+        loss_mask=np.concatenate([np.zeros(num_added, np.bool_), np.full(num_sampled, sample.exact)]),
+        versions=np.concatenate([np.full(num_added, NO_VERSION, np.int32), sample.versions]),
+        spans=spans,
+    )
+
+
+def reply_kinds(token_ids: np.ndarray, thinking_open: bool) -> list[tuple[str, int, int]]:
+    """`reply_spans`, without walking through replies that have no tag at all."""
+    if not ((token_ids >= 12) & (token_ids <= 15)).any():
+        return [("think" if thinking_open else "answer", 0, len(token_ids))] if len(token_ids) else []
+    return reply_spans(token_ids.tolist(), thinking_open)

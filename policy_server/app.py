@@ -1,0 +1,157 @@
+"""The policy server as an aiohttp app: OpenAI's routes, the token plane, weights and scores over one backend."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gym_core.errors import BadRequest, ErrorInfo
+from gym_core.serve import DOOR, deadline_s, harden, json_reply, read_json
+from gym_core.telemetry import Metrics
+from gym_core.tokens import FRAME_TYPE
+from model.tokenizer import Tokenizer
+from policy_server import chat_completions, completions, responses, streams
+from policy_server.answers import take_turn
+from policy_server.config import PolicyConfig
+from policy_server.engine import Engine
+from policy_server.params import require_model
+from policy_server.prompts import Prompts
+from policy_server.requests import Backend
+from policy_server.score import score
+from policy_server.token_routes import DetokenizeParams, TokenizeParams, detokenize, tokenize
+from policy_server.turns import read_turn, write_turn
+from policy_server.weights import WeightsParams, load_weights
+
+BACKEND: web.AppKey[Backend] = web.AppKey("policy_backend", Backend)
+
+
+def build_app(
+    backend: Backend, tokenizer: Tokenizer, config: PolicyConfig | None = None, *, token: str | None = None
+) -> web.Application:
+    """The app. The backend stays the caller's: started before, closed after."""
+    app = web.Application()
+    app[BACKEND] = backend
+    Routes(backend, Prompts(tokenizer), config or PolicyConfig()).add_to(app)
+    harden(app, "policy", token, error_body=openai_error)
+    if isinstance(backend, Engine):
+        _publish_stats(backend, app[DOOR].metrics)
+    return app
+
+
+def _publish_stats(engine: Engine, metrics: Metrics) -> None:
+    """The engine's counts under /metrics, read when they are asked for."""
+    for name in engine.stats:
+        gauge = metrics.gauge(f"palaestra_policy_{name}", f"Policy engine: {name.replace('_', ' ')}")
+        gauge.set_function(partial(_stat, engine, name))
+
+
+def _stat(engine: Engine, name: str) -> float:
+    return engine.stats[name]
+
+
+class ScoreParams(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /score."""
+
+    token_ids: list[list[int]]
+
+
+class Routes:
+    """The handlers; what they share is given once."""
+
+    def __init__(self, backend: Backend, prompts: Prompts, config: PolicyConfig) -> None:
+        self.backend, self.prompts, self.config = backend, prompts, config
+        self._since = int(time.time())
+
+    def add_to(self, app: web.Application) -> None:
+        app.router.add_get("/v1/models", self.models)
+        app.router.add_get("/version", self.version)
+        app.router.add_post("/v1/responses", self.responses)
+        app.router.add_post("/v1/chat/completions", self.chat_completions)
+        app.router.add_post("/v1/completions", self.completions)
+        for prefix in ("", "/v1"):
+            app.router.add_post(f"{prefix}/tokenize", self.tokenize)
+            app.router.add_post(f"{prefix}/detokenize", self.detokenize)
+        app.router.add_post("/score", self.score)
+        app.router.add_post("/weights", self.weights)
+
+    async def responses(self, request: web.Request) -> web.StreamResponse:
+        if request.content_type == FRAME_TYPE:
+            return await self._turn(request)
+        params: responses.ResponsesParams = await read_json(request, responses.ResponsesParams)
+        require_model(params.model, self.backend.model_name)
+        conversation = responses.conversation_of(params, self.config)
+        generate = responses.generate_request(params, self.config, self._deadline(request))
+        turn = await take_turn(self.backend, self.prompts, conversation, generate)
+        body = responses.response_object(turn, params, self.backend.model_name)
+        body = responses.with_echo(body, params, generate)
+        return await streams.replay_response(request, body) if params.stream else json_reply(body)
+
+    async def _turn(self, request: web.Request) -> web.Response:
+        params, conversation = read_turn(await request.read(), self.config)
+        require_model(params.model, self.backend.model_name)
+        generate = responses.generate_request(params, self.config, self._deadline(request))
+        turn = await take_turn(self.backend, self.prompts, conversation, generate)
+        return web.Response(body=write_turn(turn, params, self.backend.model_name), content_type=FRAME_TYPE)
+
+    async def chat_completions(self, request: web.Request) -> web.StreamResponse:
+        params: chat_completions.ChatParams = await read_json(request, chat_completions.ChatParams)
+        require_model(params.model, self.backend.model_name)
+        conversation = chat_completions.conversation_of(params, self.config)
+        generate = chat_completions.generate_request(params, self.config, self._deadline(request))
+        if params.stream:
+            return await streams.stream_chat(request, self.backend, self.prompts, conversation, generate, params)
+        turn = await take_turn(self.backend, self.prompts, conversation, generate)
+        return json_reply(chat_completions.completion_object(turn, params, self.backend.model_name, self.prompts))
+
+    async def completions(self, request: web.Request) -> web.StreamResponse:
+        params: completions.CompletionParams = await read_json(request, completions.CompletionParams)
+        require_model(params.model, self.backend.model_name)
+        tokens = completions.prompts_of(params, self.prompts)
+        generate = completions.generate_request(params, self.config, self._deadline(request))
+        if params.stream:
+            return await streams.stream_completion(request, self.backend, self.prompts, tokens, generate, params)
+        results = await completions.complete(self.backend, tokens, generate)
+        return json_reply(completions.completion_object(results, params, self.backend.model_name, self.prompts))
+
+    async def models(self, _: web.Request) -> web.Response:
+        model = {"id": self.backend.model_name, "object": "model", "created": self._since, "owned_by": "palaestra"}
+        return json_reply({"object": "list", "data": [model | {"max_model_len": self.backend.max_length}]})
+
+    async def version(self, _: web.Request) -> web.Response:
+        return json_reply({"version": self.backend.version, "model": self.backend.model_name})
+
+    async def tokenize(self, request: web.Request) -> web.Response:
+        params: TokenizeParams = await read_json(request, TokenizeParams)
+        return json_reply(tokenize(params, self.prompts, self.config, self.backend.max_length))
+
+    async def detokenize(self, request: web.Request) -> web.Response:
+        return json_reply(detokenize(await read_json(request, DetokenizeParams), self.prompts))
+
+    async def score(self, request: web.Request) -> web.Response:
+        params: ScoreParams = await read_json(request, ScoreParams)
+        scores, version = await score(self._engine(), params.token_ids)
+        return json_reply({"logprobs": [row.tolist() for row in scores], "policy_version": version})
+
+    async def weights(self, request: web.Request) -> web.Response:
+        params: WeightsParams = await read_json(request, WeightsParams)
+        checksums = await load_weights(self._engine(), params)
+        return json_reply({"version": self.backend.version, "checksums": checksums})
+
+    def _engine(self) -> Engine:
+        if not isinstance(self.backend, Engine):
+            raise BadRequest("this server forwards to an upstream and holds no weights itself", hint="ask the upstream")
+        return self.backend
+
+    def _deadline(self, request: web.Request) -> float:
+        return deadline_s(request, self.config.deadline_s)
+
+
+def openai_error(info: ErrorInfo, status: int) -> dict[str, Any]:
+    """OpenAI's error body with our keys in it."""
+    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+    kind = "authentication_error" if status == 401 else kind
+    return {"error": {**msgspec.to_builtins(info), "type": kind, "param": info.field or None}}

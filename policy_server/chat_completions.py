@@ -1,0 +1,139 @@
+"""OpenAI's chat completions: messages to a conversation, answers to choices."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from gym_core.errors import BadRequest
+from model.chat import tools_from_responses
+from policy_server.answers import Answer, Turn, fresh_id
+from policy_server.config import PolicyConfig
+from policy_server.params import SamplingParams, refuse, render_options, wants_tools
+from policy_server.prompts import Conversation, Prompts
+from policy_server.requests import GenerateRequest, Sample
+from policy_server.responses import bundled_tokens, token_bundle
+
+
+class ChatParams(SamplingParams, kw_only=True):
+    """Create parameters that this server reads; other fields of the API are ignored."""
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    return_tokens_as_token_ids: bool | None = None
+    reasoning_budget: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    stream_options: dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+
+
+def generate_request(params: ChatParams, config: PolicyConfig, deadline_s: float) -> GenerateRequest:
+    """Sampling of these create parameters."""
+    wanted = params.max_completion_tokens if params.max_tokens is None else params.max_tokens
+    return params.request(config, deadline_s, n=1 if params.n is None else params.n, max_tokens=wanted)
+
+
+def conversation_of(params: ChatParams, config: PolicyConfig) -> Conversation:
+    """Messages, tools and options; token bundles on earlier assistant messages are continued byte for byte.
+
+    Raises `BadRequest` naming the field.
+    """
+    refuse(params, top_logprobs=(0,), presence_penalty=(0,), frequency_penalty=(0,), logit_bias=({},))
+    refuse(params, response_format=({"type": "text"},))
+    if not params.messages:
+        raise BadRequest("messages is empty; give at least one message", field="messages")
+    try:
+        tools = tools_from_responses(params.tools) if wants_tools(params.tool_choice) else []
+    except ValueError as error:
+        raise BadRequest(str(error), field=str(error).split(" ", 1)[0]) from None
+    known, num_known = bundled_tokens(params.messages)
+    return Conversation(
+        messages=params.messages,
+        tools=tools,
+        options=render_options(config, params.chat_template_kwargs, params.reasoning_budget),
+        known=known,
+        num_known_messages=num_known,
+    )
+
+
+def completion_object(turn: Turn, params: ChatParams, model: str, prompts: Prompts) -> dict[str, Any]:
+    """The chat.completion object."""
+    body = {
+        "id": fresh_id("chatcmpl"),
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [_choice(index, answer, turn, params, prompts) for index, answer in enumerate(turn.answers)],
+        "usage": usage_of(len(turn.prompt.token_ids), [answer.sample for answer in turn.answers]),
+    }
+    if params.return_token_ids:
+        body["prompt_token_ids"] = turn.prompt.token_ids.tolist()
+    return body
+
+
+def usage_of(num_prompt: int, samples: list[Sample]) -> dict[str, int]:
+    """OpenAI's token counts of one prompt and its samples."""
+    num_sampled = sum(len(sample.token_ids) for sample in samples)
+    return {
+        "prompt_tokens": num_prompt,
+        "completion_tokens": num_sampled,
+        "total_tokens": num_prompt + num_sampled,
+    }
+
+
+def _choice(index: int, answer: Answer, turn: Turn, params: ChatParams, prompts: Prompts) -> dict[str, Any]:
+    message = message_of(answer)
+    choice: dict[str, Any] = {"index": index, "message": message, "finish_reason": answer.finish_reason}
+    choice["stop_reason"] = answer.sample.stop_reason
+    choice["logprobs"] = None
+    if params.logprobs:
+        choice["logprobs"] = {"content": logprob_list(answer.sample, params, prompts), "refusal": None}
+    if params.return_token_ids:
+        message |= token_bundle(turn.prompt.token_ids, answer)
+        choice["token_ids"] = answer.sample.token_ids.tolist()
+    return choice
+
+
+def message_of(answer: Answer) -> dict[str, Any]:
+    """The assistant message; `content` is null where there are only calls."""
+    message: dict[str, Any] = {"role": "assistant", "content": answer.content or None, "refusal": None}
+    if not answer.tool_calls:
+        message["content"] = answer.content
+    else:
+        message["tool_calls"] = [
+            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in answer.tool_calls
+        ]
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
+    return message
+
+
+def logprob_list(sample: Sample, params: ChatParams, prompts: Prompts) -> list[dict[str, Any]]:
+    """Log-probabilities as the chat API lists them: one entry a token, no alternatives."""
+    entries = []
+    for token, logprob in zip(sample.token_ids.tolist(), sample.logprobs.tolist(), strict=True):
+        data = prompts.tokenizer.token_bytes(token)
+        text = f"token_id:{token}" if params.return_tokens_as_token_ids else data.decode("utf-8", "replace")
+        entries.append({"token": text, "logprob": logprob, "bytes": list(data), "top_logprobs": []})
+    return entries
+
+
+def include_usage(params: ChatParams) -> bool:
+    """Whether a stream ends with a chunk of token counts."""
+    try:
+        return bool(msgspec.convert((params.stream_options or {}).get("include_usage") or False, bool))
+    except msgspec.ValidationError:
+        raise BadRequest("must be true or false", field="stream_options.include_usage") from None

@@ -1,0 +1,48 @@
+"""Settings of the policy server; loaded by `gym_core.config` under the section `policy`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`backend` is `embedded` (a checkpoint in this process) or `upstream` (any OpenAI-compatible address).
+
+    `checkpoint`: folder with config.json, safetensors and tokenizer.json; for an upstream the folder of its tokenizer.
+    `num_slots` samples run at once, each up to `max_length` tokens with its prompt; `num_prefixes` states of prompts
+    and of turns with tools are kept for whoever asks again; `prefill_tokens` bounds the prompt tokens of one step.
+    `num_threads` is torch's (1 is fastest for tiny models; None leaves torch's choice). `upstream_api`: `chat` sends
+    messages, `completions` sends token ids and keeps traces exact (vLLM takes them).
+    """
+
+    backend: Literal["embedded", "upstream"] = "embedded"
+    model_name: str = "palaestra"
+    checkpoint: str = ""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    device: str = "cpu"
+    num_threads: int | None = 1
+    num_slots: int = 128
+    num_prefixes: int = 64
+    max_length: int = 2048
+    max_waiting: int = 1024
+    prefill_tokens: int = 8192
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    enable_thinking: bool = True
+    deadline_s: float = 600.0
+    upstream_url: str = ""
+    upstream_model: str = ""
+    upstream_api: Literal["chat", "completions"] = "chat"
+    upstream_token: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("num_slots", "max_length", "max_waiting", "prefill_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.num_prefixes < 0:
+            raise ValueError(f"num_prefixes must be 0 or more, not {self.num_prefixes}")
+        if not self.deadline_s > 0:
+            raise ValueError(f"deadline_s must be positive, not {self.deadline_s}")

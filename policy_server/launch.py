@@ -1,0 +1,87 @@
+"""From settings to a backend: the embedded engine over a checkpoint folder, or an upstream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from gym_core.errors import BadRequest
+from model import checkpoint
+from model.cache import StateCache
+from model.stack import HybridModel
+from model.tokenizer import StreamDecoder, Tokenizer
+from policy_server.config import PolicyConfig
+from policy_server.engine import Engine
+from policy_server.requests import Backend
+from policy_server.upstream import ChatUpstream, Upstream
+
+RESERVED, NUM_BYTES = 18, 256
+"""Of the tokenizer that stands in where an upstream is given without one: control names and single bytes."""
+
+
+def embed(model: HybridModel, tokenizer: Tokenizer, config: PolicyConfig, version: int = 0) -> Engine:
+    """An engine over a model in this process, not started yet. Raises `BadRequest` when the two do not fit."""
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise BadRequest(
+            f"the tokenizer has {tokenizer.vocab_size} ids, the model only {model.config.vocab_size}",
+            field="checkpoint",
+            hint="use the tokenizer.json that was saved with the model",
+        )
+    eos = model.config.eos_token_id
+    parameter = next(model.parameters())
+    return Engine(
+        model.eval(),
+        lambda num_slots: StateCache(
+            model.config, num_slots, config.max_length, device=parameter.device, dtype=parameter.dtype
+        ),
+        num_slots=config.num_slots,
+        max_length=config.max_length,
+        stop_ids=tokenizer.stop_ids | frozenset([eos] if isinstance(eos, int) else eos),
+        decoder=lambda: StreamDecoder(tokenizer, skip_special=True),
+        model_name=config.model_name,
+        version=version,
+        num_prefixes=config.num_prefixes,
+        max_waiting=config.max_waiting,
+        prefill_tokens=config.prefill_tokens,
+        num_threads=config.num_threads,
+    )
+
+
+def open_backend(config: PolicyConfig) -> tuple[Backend, Tokenizer]:
+    """The backend of these settings, running, and its tokenizer. Raises `BadRequest` naming the setting."""
+    if config.backend == "upstream" and not config.checkpoint:
+        # Only text whose ids the upstream keeps to itself is tokenised here, and such a trace is never trained on.
+        tokenizer = Tokenizer.train((), RESERVED + NUM_BYTES, RESERVED)
+    else:
+        tokenizer = _tokenizer(config.checkpoint)
+    if config.backend == "embedded":
+        try:
+            model = checkpoint.load_pretrained(config.checkpoint)
+        except (ValueError, FileNotFoundError) as error:
+            raise BadRequest(str(error), field="checkpoint") from None
+        model = model.to(device=config.device, dtype=getattr(torch, config.dtype))
+        return embed(model, tokenizer, config).start(), tokenizer
+    if not config.upstream_url or not config.upstream_model:
+        missing = "upstream_model" if config.upstream_url else "upstream_url"
+        raise BadRequest("an upstream needs its address and the name of its model", field=missing)
+    kind = ChatUpstream if config.upstream_api == "chat" else Upstream
+    upstream = kind(
+        config.upstream_url,
+        tokenizer,
+        upstream_model=config.upstream_model,
+        model_name=config.model_name,
+        token=config.upstream_token or None,
+        max_length=config.max_length,
+        timeout_s=config.deadline_s,
+    )
+    return upstream, tokenizer
+
+
+def _tokenizer(folder: str) -> Tokenizer:
+    if not folder or not Path(folder).exists():
+        raise BadRequest(f"there is no folder {folder!r}", field="checkpoint", hint="give one with a tokenizer.json")
+    try:
+        return Tokenizer.load(folder)
+    except (ValueError, FileNotFoundError) as error:
+        raise BadRequest(str(error), field="checkpoint") from None

@@ -1,0 +1,87 @@
+"""What the OpenAI routes have in common: sampling fields, template options, refusals of what this server cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gym_core.errors import BadRequest, UnknownName
+from policy_server.config import PolicyConfig
+from policy_server.prompts import RenderOptions
+from policy_server.requests import GenerateRequest
+
+
+class SamplingParams(msgspec.Struct, kw_only=True):
+    """Fields that all three generating routes take; None (or absent) means the server's default."""
+
+    model: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: str | list[str] | None = None
+    stop_token_ids: list[int] | None = None
+    ignore_eos: bool | None = None
+    seed: int | None = None
+    priority: int | None = None
+    stream: bool | None = None
+    return_token_ids: bool | None = None
+
+    def request(self, config: PolicyConfig, deadline_s: float, *, n: int, max_tokens: int | None) -> GenerateRequest:
+        """The request to a backend, its prompt still empty."""
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        if "" in stop:
+            raise BadRequest("a stop string must not be empty", field="stop")
+        return GenerateRequest(
+            prompt_token_ids=(),
+            n=n,
+            max_tokens=config.max_tokens if max_tokens is None else max_tokens,
+            temperature=config.temperature if self.temperature is None else self.temperature,
+            top_p=config.top_p if self.top_p is None else self.top_p,
+            stop=stop,
+            stop_token_ids=self.stop_token_ids or (),
+            ignore_eos=bool(self.ignore_eos),
+            seed=self.seed,
+            priority=self.priority or 0,
+            deadline_s=deadline_s,
+        )
+
+
+def require_model(name: str | None, served: str) -> None:
+    """Raises `UnknownName` for a model that is not the served one; no name means that one."""
+    if name and name != served:
+        raise UnknownName(f"there is no model {name!r} here", field="model", hint=f"this server has {served!r}")
+
+
+def refuse(body: Mapping[str, Any] | msgspec.Struct, **accepted: tuple[Any, ...]) -> None:
+    """Raises `BadRequest` for a field that asks for something this server does not do; None always passes."""
+    for name, values in accepted.items():
+        value = body.get(name) if isinstance(body, Mapping) else getattr(body, name)
+        if value is not None and value not in values:
+            allowed = ", ".join(msgspec.json.encode(v).decode() for v in values) or "null"
+            hint = f"leave it out or use {allowed}"
+            raise BadRequest(f"{name}={value!r} is not supported here", field=name, hint=hint)
+
+
+def wants_tools(tool_choice: str | dict[str, Any] | None) -> bool:
+    """Whether the policy is shown its tools. Raises `BadRequest` for a choice that would force a call."""
+    if tool_choice not in (None, "auto", "none"):
+        raise BadRequest(
+            f"tool_choice={tool_choice!r} is not supported here: a sampled policy is not forced to call",
+            field="tool_choice",
+            hint='use "auto" or "none"',
+        )
+    return tool_choice != "none"
+
+
+def render_options(
+    config: PolicyConfig, kwargs: Mapping[str, Any] | None, reasoning_budget: int | None
+) -> RenderOptions:
+    """Template options from `chat_template_kwargs`. Raises `BadRequest` for a value of the wrong type."""
+    given = {"enable_thinking": config.enable_thinking, "reasoning_budget": reasoning_budget, **(kwargs or {})}
+    known = {name: value for name, value in given.items() if name in RenderOptions.__dataclass_fields__}
+    try:
+        return msgspec.convert(known, RenderOptions)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at `$.")
+        raise BadRequest(what, field=f"chat_template_kwargs.{path.rstrip('`')}") from None

@@ -1,0 +1,73 @@
+"""States worth keeping: prompts that group mates will ask again, and finished turns that the next turn continues.
+
+An entry is a cache slot, of those set aside for it, that holds the state after exactly some tokens under one policy
+version. A prompt's entry also has the hidden state of its last token, so the same prompt needs no computation at all.
+The least recently used goes first; new weights drop everything.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(slots=True, frozen=True)
+class Prefix:
+    """State after `num_tokens` tokens; hidden [D] of the last one where it is known."""
+
+    slot: int
+    num_tokens: int
+    hidden: Tensor | None = None
+
+
+def key_of(tokens: np.ndarray) -> bytes:
+    """Identity of a token sequence i64[t]."""
+    return blake2b(tokens.tobytes(), digest_size=16).digest()
+
+
+class PrefixCache:
+    """Entries in the given slots of the state cache."""
+
+    def __init__(self, slots: Iterable[int]) -> None:
+        self.hits = self.misses = 0
+        self._free = list(slots)
+        self._entries: OrderedDict[bytes, Prefix] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, prompt: np.ndarray, known_tokens: int) -> Prefix | None:
+        """What is known of this prompt: all of it, or its first `known_tokens` but one (the state lags one token)."""
+        found = self._touch(key_of(prompt))
+        if (found is None or found.hidden is None) and 1 < known_tokens <= len(prompt):
+            found = self._touch(key_of(prompt[: known_tokens - 1]))
+        if found is not None and found.hidden is None and found.num_tokens >= len(prompt):
+            found = None
+        self.hits += found is not None
+        self.misses += found is None
+        return found
+
+    def _touch(self, key: bytes) -> Prefix | None:
+        found = self._entries.get(key)
+        if found is not None:
+            self._entries.move_to_end(key)
+        return found
+
+    def put(self, tokens: np.ndarray, hidden: Tensor | None = None) -> int | None:
+        """The slot into which the caller now has to copy the state after `tokens`; None when there is nothing to do."""
+        key = key_of(tokens)
+        if key in self._entries or not (self._free or self._entries):
+            return None
+        slot = self._free.pop() if self._free else self._entries.popitem(last=False)[1].slot
+        self._entries[key] = Prefix(slot, len(tokens), hidden)
+        return slot
+
+    def clear(self) -> None:
+        """Drop everything: the weights are others now."""
+        while self._entries:
+            self._free.append(self._entries.popitem()[1].slot)

@@ -1,0 +1,135 @@
+"""From a conversation to prompt tokens: rendered anew, or the earlier trace continued byte for byte.
+
+A conversation whose last turns are already tokens keeps them: only the items that came since are rendered and appended.
+When the template would rewrite what was generated, or the history is not the one of the trace, a new trace begins.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gym_core.errors import BadRequest
+from model import chat
+from model.tokenizer import StreamDecoder, Tokenizer
+
+START = "start"
+HISTORY_REWRITTEN = "history_rewritten"
+_MAX_CACHED_CHARS = 1 << 22
+
+
+@dataclass(slots=True, frozen=True)
+class RenderOptions:
+    """What `chat_template_kwargs` may say, and the reasoning budget."""
+
+    enable_thinking: bool = True
+    truncate_history_thinking: bool = True
+    reasoning_budget: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "enable_thinking": self.enable_thinking,
+            "truncate_history_thinking": self.truncate_history_thinking,
+            "reasoning_budget": self.reasoning_budget,
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Conversation:
+    """Chat messages and tools; `known` are the tokens of the first `num_known_messages` (None on the first turn)."""
+
+    messages: list[dict[str, Any]]
+    tools: Sequence[Mapping[str, Any]] = ()
+    options: RenderOptions = field(default_factory=RenderOptions)
+    known: np.ndarray | None = None
+    num_known_messages: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Prompt:
+    """token_ids i64[t]; the first `num_known` are the trace that goes on; `began` is empty then, else why it is new."""
+
+    token_ids: np.ndarray
+    num_known: int
+    began: str
+    thinking_open: bool
+
+
+class Prompts:
+    """Renders and encodes for one tokenizer; the ids of repeated stretches of text are remembered."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self._ids: OrderedDict[str, list[int]] = OrderedDict()
+        self._num_chars = 0
+
+    def build(self, conversation: Conversation) -> Prompt:
+        """The prompt of the next turn. Raises `BadRequest` naming the message or tool that is malformed."""
+        try:
+            return self._build(conversation)
+        except ValueError as error:
+            raise BadRequest(str(error), field=_field_of(str(error))) from None
+
+    def _build(self, conversation: Conversation) -> Prompt:
+        began = START
+        if conversation.known is not None and len(conversation.known):
+            added = self._continue(conversation, conversation.known)
+            if added is not None:
+                ids = np.concatenate([conversation.known, self.encode(added)])
+                return Prompt(ids, len(conversation.known), "", added.thinking_open)
+            began = HISTORY_REWRITTEN
+        rendered = chat.render(conversation.messages, conversation.tools, **conversation.options.as_dict())
+        return Prompt(self.encode(rendered), 0, began, rendered.thinking_open)
+
+    def _continue(self, conversation: Conversation, known: np.ndarray) -> chat.Rendered | None:
+        before = conversation.messages[: conversation.num_known_messages]
+        after = conversation.messages[conversation.num_known_messages :]
+        if not before or before[-1].get("role") != "assistant":
+            return None
+        ended = int(known[-1]) in self.tokenizer.stop_ids
+        return chat.continuation(before, after, conversation.tools, ended=ended, **conversation.options.as_dict())
+
+    def encode(self, rendered: chat.Rendered) -> np.ndarray:
+        """i64 ids of rendered text, its control tokens real and everything else plain."""
+        ids: list[int] = []
+        run: list[str] = []
+        for text, control in rendered.pieces:
+            if control:
+                ids += self._plain("".join(run))
+                ids.append(self.tokenizer.control_id(text))
+                run.clear()
+            else:
+                run.append(text)
+        return np.array(ids + self._plain("".join(run)), np.int64)
+
+    def _plain(self, text: str) -> list[int]:
+        """Ids of text between two control tokens. System prompts with their tools come again and again."""
+        if not text:
+            return []
+        ids = self._ids.get(text)
+        if ids is None:
+            ids = self._ids[text] = self.tokenizer.encode(text, allow_special=False)
+            self._num_chars += len(text)
+            while self._num_chars > _MAX_CACHED_CHARS:
+                self._num_chars -= len(self._ids.popitem(last=False)[0])
+        else:
+            self._ids.move_to_end(text)
+        return ids
+
+    def text(self, token_ids: np.ndarray) -> str:
+        """Text of sampled tokens without special ones."""
+        return self.tokenizer.decode(token_ids.tolist(), skip_special=True)
+
+    def decoder(self) -> StreamDecoder:
+        """A stream decoder that drops special tokens."""
+        return StreamDecoder(self.tokenizer, skip_special=True)
+
+
+def _field_of(message: str) -> str:
+    """The path with which the message begins, such as `messages[2].content`."""
+    first = message.split(" ", 1)[0]
+    return first if first.startswith(("messages", "tools", "input")) else ""

@@ -1,0 +1,98 @@
+"""What is asked of a backend and what it answers: token ids in, sampled token ids with log-probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(slots=True, frozen=True)
+class Delta:
+    """What one step added to a streamed sample; `finish_reason` is empty until its last one."""
+
+    index: int
+    token_ids: list[int]
+    logprobs: list[float]
+    text: str = ""
+    finish_reason: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class GenerateRequest:
+    """`n` samples of one prompt.
+
+    prompt_token_ids i32[t]; `max_tokens` None means up to the end of the context; temperature 0 is greedy; `stop`
+    strings end a sample once its text holds one; `stop_token_ids` come on top of the engine's own; sample i draws with
+    seed + i (None: fresh randomness); smaller `priority` goes first; `deadline_s` counts from the call; `keep`
+    says that a further turn may continue this one, `known_tokens` how much of the prompt such an earlier turn's trace
+    is; `on_delta` is called on the event loop after every step.
+    """
+
+    prompt_token_ids: Sequence[int] | np.ndarray
+    n: int = 1
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: Sequence[str] = ()
+    stop_token_ids: Sequence[int] = ()
+    ignore_eos: bool = False
+    seed: int | None = None
+    priority: int = 0
+    deadline_s: float | None = None
+    keep: bool = False
+    known_tokens: int = 0
+    on_delta: Callable[[Delta], None] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Sample:
+    """One sampled continuation.
+
+    token_ids i32[t], the stop token included; logprobs f32[t] of log-softmax(logits / temperature), before top-p
+    (temperature 1 when greedy); versions i32[t], the policy version that sampled each token. `stop_reason` is the stop
+    string or the stop token id. `text` is set by backends that answer with text, and then cut before the stop string;
+    `exact` is False where the ids were made from that text instead of sampled.
+    """
+
+    token_ids: np.ndarray
+    logprobs: np.ndarray
+    versions: np.ndarray
+    finish_reason: FinishReason
+    stop_reason: int | str | None = None
+    text: str | None = None
+    exact: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
+class GenerateResult:
+    """The samples of a request in order; `prompt_token_ids` as the backend took them, the first `num_cached` of which
+    needed no computation."""
+
+    samples: list[Sample] = field(default_factory=list)
+    prompt_token_ids: np.ndarray
+    num_cached: int = 0
+
+
+class Backend(Protocol):
+    """What `policy_server.app` needs of whoever samples."""
+
+    model_name: str
+    max_length: int
+
+    @property
+    def version(self) -> int:
+        """The policy version that new tokens are sampled with."""
+        ...
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        """Sample. Cancelling the awaiting task takes the request back and frees what it held."""
+        ...
+
+    async def close(self) -> None:
+        """Stop; whoever waits gets `Unavailable`."""
+        ...

@@ -1,0 +1,183 @@
+"""OpenAI's Responses API: create parameters to a conversation, an answer to a response object."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from gym_core.errors import BadRequest
+from model.chat import messages_from_responses, tools_from_responses
+from model.parsers import ParsedReply, ParsedToolCall, output_items
+from policy_server.answers import Answer, Turn, fresh_id, reply_kinds
+from policy_server.config import PolicyConfig
+from policy_server.params import SamplingParams, refuse, render_options, wants_tools
+from policy_server.prompts import Conversation
+from policy_server.requests import GenerateRequest
+
+
+class ResponsesParams(SamplingParams, kw_only=True):
+    """Create parameters that this server reads; other fields of the API are ignored."""
+
+    input: str | list[dict[str, Any]]
+    instructions: str | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    max_output_tokens: int | None = None
+    reasoning: dict[str, Any] | None = None
+    reasoning_budget: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    previous_response_id: str | None = None
+    background: bool | None = None
+    text: dict[str, Any] | None = None
+
+
+def generate_request(params: ResponsesParams, config: PolicyConfig, deadline_s: float) -> GenerateRequest:
+    """Sampling of these create parameters."""
+    if params.max_output_tokens is not None and params.max_output_tokens < 1:
+        raise BadRequest(f"must be at least 1, not {params.max_output_tokens}", field="max_output_tokens")
+    return params.request(config, deadline_s, n=1, max_tokens=params.max_output_tokens)
+
+
+def conversation_of(
+    params: ResponsesParams, config: PolicyConfig, known: np.ndarray | None = None, num_known_items: int = 0
+) -> Conversation:
+    """Messages, tools and options. `known` are the tokens of the first `num_known_items` of `input`.
+
+    Without `known`, token bundles on earlier output items (`prompt_token_ids`, `generation_token_ids`) are used.
+    Raises `BadRequest` naming the field.
+    """
+    refuse(params, previous_response_id=(), background=(False,))
+    if params.text and (params.text.get("format") or {}).get("type", "text") != "text":
+        raise BadRequest("only text output is supported", field="text.format.type", hint='use "text" or leave it out')
+    if known is None and isinstance(params.input, list):
+        known, num_known_items = bundled_tokens(params.input)
+    try:
+        messages = messages_from_responses(params.input, params.instructions)
+        tools = tools_from_responses(params.tools) if wants_tools(params.tool_choice) else []
+        num_known = _num_messages(params, num_known_items, messages) if num_known_items else 0
+    except ValueError as error:
+        raise BadRequest(str(error), field=str(error).split(" ", 1)[0]) from None
+    if not messages:
+        raise BadRequest("input has no items; give text or at least one message", field="input")
+    return Conversation(
+        messages=messages,
+        tools=tools,
+        options=render_options(config, _template_kwargs(params), params.reasoning_budget),
+        known=known,
+        num_known_messages=num_known,
+    )
+
+
+def _template_kwargs(params: ResponsesParams) -> dict[str, Any]:
+    """Template options, in rising order of precedence: reasoning effort, metadata (a JSON text), own field."""
+    kwargs: dict[str, Any] = {}
+    if params.reasoning and params.reasoning.get("effort") == "none":
+        kwargs["enable_thinking"] = False
+    packed = (params.metadata or {}).get("chat_template_kwargs")
+    if packed is not None:
+        try:
+            kwargs |= msgspec.json.decode(packed, type=dict[str, Any]) if isinstance(packed, str) else packed
+        except (msgspec.DecodeError, TypeError):
+            raise BadRequest("must be a JSON object as text", field="metadata.chat_template_kwargs") from None
+    return kwargs | (params.chat_template_kwargs or {})
+
+
+def _num_messages(params: ResponsesParams, num_items: int, messages: list[dict[str, Any]]) -> int:
+    """How many messages the first items are; 0 where later items reach into the last one of them."""
+    earlier = messages_from_responses(params.input[:num_items], params.instructions)
+    return len(earlier) if messages[: len(earlier)] == earlier else 0
+
+
+def bundled_tokens(items: list[dict[str, Any]]) -> tuple[np.ndarray | None, int]:
+    """The trace that the last token bundle among these items or messages describes, and how many of them it covers."""
+    for index in range(len(items) - 1, -1, -1):
+        item = items[index]
+        if isinstance(item, dict) and item.get("generation_token_ids") is not None:
+            try:
+                ids = [*item.get("prompt_token_ids", ()), *item["generation_token_ids"]]
+                return token_array(ids), index + 1
+            except (TypeError, msgspec.ValidationError):
+                raise BadRequest(
+                    "a token bundle must be lists of integers", field=f"[{index}].generation_token_ids"
+                ) from None
+    return None, 0
+
+
+def token_array(ids: list[Any]) -> np.ndarray:
+    """i64[t] of a list that has to be integers."""
+    return np.array(msgspec.convert(ids, list[int]), np.int64)
+
+
+def items_of(answer: Answer) -> list[dict[str, Any]]:
+    """The `output` of an answer: reasoning, message, function calls, with the answer's own call ids."""
+    call_ids = iter([call.call_id for call in answer.tool_calls])
+    parsed = ParsedReply(
+        answer.reasoning, answer.content, [ParsedToolCall(c.name, c.arguments, "") for c in answer.tool_calls]
+    )
+    status = "incomplete" if answer.finish_reason == "length" else "completed"
+    return output_items(parsed, lambda prefix: next(call_ids) if prefix == "call" else fresh_id(prefix), status)
+
+
+def response_object(turn: Turn, params: ResponsesParams, model: str) -> dict[str, Any]:
+    """The Responses object without the echo of its parameters, as our own servers exchange it."""
+    answer = turn.answers[0]
+    num_prompt, num_sampled = len(turn.prompt.token_ids), len(answer.sample.token_ids)
+    kinds = reply_kinds(answer.sample.token_ids, turn.prompt.thinking_open)
+    num_reasoning = sum(end - start for kind, start, end in kinds if kind == "think")
+    output = items_of(answer)
+    if params.return_token_ids:
+        output[-1] |= token_bundle(turn.prompt.token_ids, answer)
+    cut = answer.finish_reason == "length"
+    return {
+        "id": fresh_id("resp"),
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "incomplete" if cut else "completed",
+        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "error": None,
+        "model": model,
+        "output": output,
+        "usage": {
+            "input_tokens": num_prompt,
+            "input_tokens_details": {"cached_tokens": turn.num_cached},
+            "output_tokens": num_sampled,
+            "output_tokens_details": {"reasoning_tokens": num_reasoning},
+            "total_tokens": num_prompt + num_sampled,
+        },
+    }
+
+
+def with_echo(response: dict[str, Any], params: ResponsesParams, request: GenerateRequest) -> dict[str, Any]:
+    """The Responses object as the public API answers it, parameters included."""
+    return response | {
+        "instructions": params.instructions,
+        "tools": params.tools or [],
+        "tool_choice": params.tool_choice or "auto",
+        "parallel_tool_calls": True if params.parallel_tool_calls is None else params.parallel_tool_calls,
+        "max_output_tokens": params.max_output_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "metadata": params.metadata or {},
+        "previous_response_id": None,
+        "reasoning": params.reasoning,
+        "text": {"format": {"type": "text"}},
+        "truncation": "disabled",
+    }
+
+
+def token_bundle(prompt_token_ids: np.ndarray, answer: Answer) -> dict[str, Any]:
+    """Training tokens as lists, where the ids are those that were sampled; else nothing."""
+    sample = answer.sample
+    if not sample.exact:
+        return {}
+    return {
+        "prompt_token_ids": prompt_token_ids.tolist(),
+        "generation_token_ids": sample.token_ids.tolist(),
+        "generation_log_probs": sample.logprobs.tolist(),
+        "policy_version": int(sample.versions[-1]),
+    }

@@ -1,0 +1,46 @@
+"""Shared by every test: small thread counts, and a record of which capabilities the run really used."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS = ROOT.parent / "shared" / "rows"
+RECORDS = ROOT / ".pytest_cache" / "capabilities"
+_MODULES = {"torch": "torch", "ray": "ray", "transformers": "transformers (oracle)", "openai": "openai client"}
+_used: set[str] = set()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        for old in RECORDS.glob("*.json"):
+            old.unlink()
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    # A test that imported a capability and was not skipped has used it.
+    _used.update(title for module, title in _MODULES.items() if module in sys.modules)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    RECORDS.mkdir(parents=True, exist_ok=True)
+    worker = getattr(session.config, "workerinput", {}).get("workerid", "main")
+    (RECORDS / f"{worker}.json").write_text(json.dumps(sorted(_used)))
+
+
+@pytest.fixture(scope="session")
+def published_rows() -> Path:
+    """The folder of published task rows beside the checkout; tests that need it skip, loudly, where it is not."""
+    if not ROWS.is_dir():
+        pytest.skip("the published rows (../shared/rows) are not on this machine")
+    _used.add("published rows")
+    return ROWS

@@ -1,0 +1,55 @@
+"""Root-mean-square norms against their specification, outputs and gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model.kernels.norm import gated_rms_norm, gated_rms_norm_reference, rms_norm, rms_norm_reference
+
+EPS = 1e-5
+
+
+def test_worked_by_hand() -> None:
+    # mean of squares of (3, 4) is 12.5
+    y = rms_norm(torch.tensor([[3.0, 4.0]], dtype=torch.float64), torch.tensor([1.0, 2.0]).double(), 0.0)
+    torch.testing.assert_close(y, torch.tensor([[3.0, 8.0]]).double() / 12.5**0.5)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_rms_norm_gradcheck_and_reference(size: int) -> None:
+    x = torch.randn(5, size, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(size, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(rms_norm(x, weight, EPS), rms_norm_reference(x, weight, EPS))
+    assert torch.autograd.gradcheck(lambda x, w: rms_norm(x, w, EPS), (x, weight))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_gated_norm_gradcheck_and_reference(groups: int) -> None:
+    y, z = (torch.randn(3, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    weight = torch.randn(8, dtype=torch.float64, requires_grad=True)
+    expected = gated_rms_norm_reference(y, z, weight, EPS, groups)
+    torch.testing.assert_close(gated_rms_norm(y, z, weight, EPS, groups), expected)
+    assert torch.autograd.gradcheck(lambda y, z, w: gated_rms_norm(y, z, w, EPS, groups), (y, z, weight))
+
+
+def test_gate_comes_before_the_norm() -> None:
+    y, z = torch.randn(2, 6), torch.randn(2, 6)
+    expected = F.rms_norm((y * F.silu(z)).view(2, 2, 3), (3,), eps=EPS).view(2, 6)
+    torch.testing.assert_close(gated_rms_norm(y, z, torch.ones(6), EPS, 2), expected)
+
+
+def test_bf16_is_computed_in_fp32() -> None:
+    x, weight = torch.randn(4, 64).bfloat16(), torch.randn(64).bfloat16()
+    expected = rms_norm_reference(x.double(), weight.double(), EPS).bfloat16()
+    assert torch.equal(rms_norm(x, weight, EPS), rms_norm_reference(x, weight, EPS))
+    # one rounding, at the end
+    assert (rms_norm(x, weight, EPS) != expected).float().mean() < 0.01
+
+
+def test_zero_rows_stay_finite() -> None:
+    x = torch.zeros(2, 8, requires_grad=True)
+    y = rms_norm(x, torch.ones(8), EPS)
+    y.sum().backward()
+    assert y.abs().max() == 0 and torch.isfinite(x.grad).all()

@@ -1,0 +1,177 @@
+"""The official client against our routes: what it parses, streams and raises."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import openai
+import pytest
+
+from gym_core.client import Client
+from model.chat import render
+from model.tokenizer import Tokenizer
+
+MESSAGES: list[Any] = [{"role": "user", "content": "What is 2 + 3?"}]
+TOOL: Any = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object", "properties": {}}}}
+
+
+@pytest.fixture
+async def official(client: Client) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=f"{client.base_url}/v1", api_key="none", max_retries=0) as official:
+        yield official
+
+
+async def test_models(official: openai.AsyncOpenAI) -> None:
+    assert [model.id async for model in official.models.list()] == ["palaestra"]
+
+
+async def test_chat(official: openai.AsyncOpenAI, tokenizer: Tokenizer) -> None:
+    reply = await official.chat.completions.create(
+        model="palaestra",
+        messages=MESSAGES,
+        n=2,
+        seed=3,
+        max_tokens=6,
+        logprobs=True,
+        extra_body={"return_token_ids": True, "ignore_eos": True},
+    )
+    assert [choice.index for choice in reply.choices] == [0, 1]
+    assert [choice.finish_reason for choice in reply.choices] == ["length", "length"]
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens == 12
+    for choice in reply.choices:
+        message: Any = choice.message
+        assert message.prompt_token_ids == tokenizer.encode_pieces(render(MESSAGES, enable_thinking=False).pieces)
+        assert choice.logprobs is not None
+        assert choice.logprobs.content is not None
+        assert [entry.logprob for entry in choice.logprobs.content] == message.generation_log_probs
+        assert bytes(b for e in choice.logprobs.content for b in e.bytes or []).decode(errors="replace") == (
+            tokenizer.decode(message.generation_token_ids)
+        )
+
+
+async def test_chat_is_the_same_for_the_same_seed_and_stream(official: openai.AsyncOpenAI) -> None:
+    ask: dict[str, Any] = {"model": "palaestra", "messages": MESSAGES, "seed": 5, "max_tokens": 20, "n": 2}
+    whole = await official.chat.completions.create(**ask)
+    again = await official.chat.completions.create(**ask)
+    texts = [choice.message.content for choice in whole.choices]
+    assert texts == [choice.message.content for choice in again.choices]
+    shown, finish, usage = ["", ""], ["", ""], None
+    async for chunk in await official.chat.completions.create(
+        **ask, stream=True, stream_options={"include_usage": True}
+    ):
+        usage = chunk.usage or usage
+        for choice in chunk.choices:
+            shown[choice.index] += choice.delta.content or ""
+            finish[choice.index] = choice.finish_reason or finish[choice.index]
+    assert shown == texts
+    assert finish == [choice.finish_reason for choice in whole.choices]
+    assert usage == whole.usage
+
+
+async def test_streaming_with_tools_adds_up_too(official: openai.AsyncOpenAI) -> None:
+    ask: dict[str, Any] = {"model": "palaestra", "messages": MESSAGES, "seed": 5, "max_tokens": 20, "tools": [TOOL]}
+    whole = await official.chat.completions.create(**ask)
+    stream = await official.chat.completions.create(**ask, stream=True)
+    shown = "".join([choice.delta.content or "" async for chunk in stream for choice in chunk.choices])
+    assert shown == whole.choices[0].message.content
+
+
+async def test_completions_take_text_and_ids(official: openai.AsyncOpenAI, tokenizer: Tokenizer) -> None:
+    ask: dict[str, Any] = {"model": "palaestra", "seed": 2, "max_tokens": 10, "logprobs": 0}
+    by_text = await official.completions.create(prompt="What is", **ask)
+    by_ids = await official.completions.create(prompt=tokenizer.encode("What is"), **ask)
+    assert by_text.choices[0].text == by_ids.choices[0].text
+    logprobs = by_text.choices[0].logprobs
+    assert logprobs is not None
+    assert len(logprobs.token_logprobs or []) == len(logprobs.tokens or []) > 0
+
+
+async def test_completions_of_several_prompts(official: openai.AsyncOpenAI) -> None:
+    ask: dict[str, Any] = {"model": "palaestra", "max_tokens": 4, "n": 2}
+    many = await official.completions.create(prompt=["What", "name"], seed=10, **ask)
+    one = await official.completions.create(prompt="name", seed=12, **ask)
+    assert [choice.index for choice in many.choices] == [0, 1, 2, 3]
+    assert [choice.text for choice in many.choices[2:]] == [choice.text for choice in one.choices]
+
+
+async def test_completions_stream(official: openai.AsyncOpenAI) -> None:
+    ask: dict[str, Any] = {"model": "palaestra", "prompt": ["What", "name"], "seed": 3, "max_tokens": 30, "n": 2}
+    whole = await official.completions.create(**ask)
+    shown: dict[int, str] = {}
+    async for chunk in await official.completions.create(**ask, stream=True):
+        for choice in chunk.choices:
+            shown[choice.index] = shown.get(choice.index, "") + choice.text
+    assert shown == {choice.index: choice.text for choice in whole.choices}
+
+
+async def test_stop_strings_are_cut_off(official: openai.AsyncOpenAI) -> None:
+    ask: dict[str, Any] = {"model": "palaestra", "prompt": "What", "seed": 3, "max_tokens": 60}
+    text = (await official.completions.create(**ask)).choices[0].text
+    at = next(i for i in range(3, len(text) - 2) if text[i : i + 2].isascii() and text.index(text[i : i + 2]) == i)
+    choice: Any = (await official.completions.create(**ask, stop=[text[at : at + 2]])).choices[0]
+    assert choice.text == text[:at]
+    assert (choice.finish_reason, choice.stop_reason) == ("stop", text[at : at + 2])
+
+
+async def test_responses(official: openai.AsyncOpenAI) -> None:
+    ask: dict[str, Any] = {"model": "palaestra", "input": "What is 2 + 3?", "extra_body": {"seed": 4}}
+    response = await official.responses.create(**ask)
+    assert response.status in ("completed", "incomplete")
+    assert response.usage is not None
+    events = [event async for event in await official.responses.create(**ask, stream=True)]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == (
+        response.output_text
+    )
+    assert events[-1].type in ("response.completed", "response.incomplete")
+
+
+async def test_errors_arrive_as_the_clients_own(official: openai.AsyncOpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="no model 'other'"):
+        await official.chat.completions.create(model="other", messages=MESSAGES)
+    with pytest.raises(openai.BadRequestError) as caught:
+        await official.chat.completions.create(model="palaestra", messages=MESSAGES, temperature=-1)
+    assert caught.value.param == "temperature"
+    with pytest.raises(openai.BadRequestError) as caught:
+        await official.chat.completions.create(model="palaestra", messages=MESSAGES, temperature=-1, stream=True)
+    assert caught.value.param == "temperature"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
+        ({"messages": [{"role": "nobody", "content": "x"}]}, "messages[0].role"),
+        ({"n": 0}, "n"),
+        ({"top_p": 2}, "top_p"),
+        ({"logprobs": True, "top_logprobs": 5}, "top_logprobs"),
+        ({"presence_penalty": 1}, "presence_penalty"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"tool_choice": "required", "tools": [TOOL]}, "tool_choice"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].name"),
+    ],
+)
+async def test_bad_chat_fields_are_named(official: openai.AsyncOpenAI, fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await official.chat.completions.create(**{"model": "palaestra", "messages": MESSAGES, **fields})
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [1, "a"]}, "prompt"),
+        ({"echo": True}, "echo"),
+        ({"best_of": 3}, "best_of"),
+    ],
+)
+async def test_bad_completion_fields_are_named(
+    official: openai.AsyncOpenAI, fields: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await official.completions.create(**{"model": "palaestra", "prompt": "x", **fields})
+    assert caught.value.param == param

@@ -1,0 +1,57 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gym_core.contracts import Outcome
+from trainer.advantage import group_advantages, trainable_reward
+
+REWARDS = st.lists(st.none() | st.floats(-10, 10).map(lambda r: round(r, 3)), max_size=20)
+
+
+def test_one_success_in_four() -> None:
+    # mean 1/4; deviations 3/4, -1/4 x3; variance (9/16 + 3/16) / 3 = 1/4; std 1/2
+    assert group_advantages([1.0, 0.0, 0.0, 0.0]) == pytest.approx([1.5, -0.5, -0.5, -0.5], rel=1e-5)
+
+
+def test_one_success_in_sixteen_is_worth_what_the_recipe_facts_say() -> None:
+    assert group_advantages([1.0] + [0.0] * 15)[:2] == pytest.approx([3.75, -0.25], rel=1e-5)
+
+
+def test_without_scale_it_is_the_deviation() -> None:
+    assert group_advantages([2.0, 0.0, 1.0], "none") == [1.0, -1.0, 0.0]
+
+
+def test_equal_rewards_teach_nothing() -> None:
+    assert group_advantages([0.7, 0.7, 0.7]) == [0.0, 0.0, 0.0]
+    assert group_advantages([1.0]) == [0.0]
+    assert group_advantages([]) == []
+
+
+def test_a_failure_is_not_a_zero() -> None:
+    with_failure = group_advantages([1.0, None, 0.0])
+    assert with_failure[1] is None
+    assert [with_failure[0], with_failure[2]] == group_advantages([1.0, 0.0])
+    assert with_failure[0] != group_advantages([1.0, 0.0, 0.0])[0]
+
+
+def test_a_lone_survivor_has_nothing_to_compare_with() -> None:
+    assert group_advantages([None, 1.0, None]) == [None, 0.0, None]
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_only_scored_and_truncated_have_a_reward(member, outcome: Outcome) -> None:
+    reward = trainable_reward(member(1.0, outcome).rollout)
+    assert reward == (1.0 if outcome in (Outcome.SCORED, Outcome.TRUNCATED) else None)
+
+
+@given(REWARDS, st.sampled_from(["std", "none"]))
+def test_zero_sum_monotone_and_failures_kept(rewards: list[float | None], scale: str) -> None:
+    advantages = group_advantages(rewards, scale)  # type: ignore[arg-type]
+    assert [a is None for a in advantages] == [r is None for r in rewards]
+    known = [(r, a) for r, a in zip(rewards, advantages, strict=True) if r is not None and a is not None]
+    assert math.fsum(a for _, a in known) == pytest.approx(0.0, abs=1e-6)
+    for r1, a1 in known:
+        for r2, a2 in known:
+            assert (r1 > r2) == (a1 > a2) or a1 == pytest.approx(a2, abs=1e-9)

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from gym_core.errors import BadRequest
+from trainer.checkpointing import Checkpoints, State, check_recipe, read_state
+from trainer.placement import LocalPlacement
+
+
+class FakeLearner:
+    """Writes one file; `fail` makes it stop half-way."""
+
+    fail = False
+
+    def save(self, directory: str) -> None:
+        Path(directory, "weights").write_text("half")
+        if self.fail:
+            raise OSError("disk full")
+        Path(directory, "weights").write_text("whole")
+
+
+@pytest.fixture
+async def learner():
+    placement = LocalPlacement()
+    yield await placement.place(FakeLearner)
+    await placement.close()
+
+
+def state(step: int) -> State:
+    return State(step=step, version=step + 1, recipe={"seed": 0}, curriculum={"maths": {"epoch": 1}})
+
+
+async def test_a_checkpoint_is_read_back(tmp_path: Path, learner) -> None:
+    path = await Checkpoints(tmp_path).save(learner, state(10))
+    assert path == tmp_path / "step-000010"
+    assert (path / "weights").read_text() == "whole"
+    assert read_state(path) == state(10)
+
+
+async def test_the_newest_stay(tmp_path: Path, learner) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert checkpoints.latest() is None
+    for step in (10, 20, 30):
+        await checkpoints.save(learner, state(step))
+    assert [path.name for path in checkpoints.all()] == ["step-000020", "step-000030"]
+    assert checkpoints.latest() == tmp_path / "step-000030"
+
+
+async def test_one_that_was_not_finished_does_not_exist(tmp_path: Path) -> None:
+    placement = LocalPlacement()
+    learner = await placement.place(FakeLearner)
+    checkpoints = Checkpoints(tmp_path)
+    await checkpoints.save(learner, state(10))
+    broken = await placement.place(type("Broken", (FakeLearner,), {"fail": True}))
+    with pytest.raises(OSError, match="disk full"):
+        await checkpoints.save(broken, state(20))
+    assert checkpoints.latest() == tmp_path / "step-000010"
+    await checkpoints.save(learner, state(20))
+    assert checkpoints.latest() == tmp_path / "step-000020"
+    assert not list(tmp_path.glob(".partial-*"))
+    await placement.close()
+
+
+async def test_saving_a_step_again_replaces_it(tmp_path: Path, learner) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    await checkpoints.save(learner, state(10))
+    newer = State(step=10, version=11, recipe={"seed": 1})
+    assert read_state(await checkpoints.save(learner, newer)) == newer
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"no state\.json"):
+        read_state(tmp_path)
+    (tmp_path / "state.json").write_text('{"step": "x"}')
+    with pytest.raises(BadRequest, match="cannot be read"):
+        read_state(tmp_path)
+    (tmp_path / "state.json").write_text('{"step": 1, "version": 2, "recipe": {}, "checkpoint_version": 99}')
+    with pytest.raises(BadRequest, match="version 99"):
+        read_state(tmp_path)
+
+
+def test_another_recipe_is_refused_by_name() -> None:
+    check_recipe({"seed": 1, "grpo": {"lr": 1}}, {"seed": 1, "grpo": {"lr": 1}})
+    with pytest.raises(BadRequest, match="`grpo`") as caught:
+        check_recipe({"seed": 1, "grpo": {"lr": 1}}, {"seed": 1, "grpo": {"lr": 2}})
+    assert caught.value.field == "grpo"

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+
+from gym_core.errors import BadRequest
+from trainer.config import RECIPES, Recipe, load_recipe, parse_recipe
+
+BASE = {"name": "r", "environments": {"maths": {"level": 1}}}
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_loads(path: Path) -> None:
+    recipe = load_recipe(path.stem)
+    assert recipe.name == path.stem
+    assert recipe == load_recipe(str(path))
+    pools = {name: mix.tasks for name, mix in recipe.environments.items()}
+    assert min(pools.values()) >= recipe.grpo.prompts_per_step / len(pools)
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "nearest"),
+    [
+        ({**BASE, "sede": 1}, "sede", "`seed`"),
+        ({**BASE, "grpo": {"group_sise": 4}}, "grpo.group_sise", "`group_size`"),
+        ({**BASE, "sft": {"learning_rate": 4}}, "sft.learning_rate", "`error_rate`"),
+        ({"name": "r", "environments": {"maths": {"levl": 1}}}, "environments.maths.levl", "`level`"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(data: dict, field: str, nearest: str) -> None:
+    with pytest.raises(BadRequest, match=r"demo\.toml") as caught:
+        parse_recipe(data, "demo.toml")
+    assert caught.value.field == field
+    assert nearest in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "says"),
+    [
+        ({**BASE, "seed": "one"}, "seed", "Expected `int`"),
+        ({**BASE, "grpo": {"group_size": 0}}, "grpo", "`group_size` must be positive, not 0"),
+        ({**BASE, "grpo": {"clip_low": 1.5}}, "grpo", "clip_low"),
+        ({**BASE, "grpo": {"mismatch_gate": 0.5}}, "grpo", "mismatch_gate"),
+        ({**BASE, "grpo": {"is_low": 9.0}}, "grpo", "is_low"),
+        ({**BASE, "sft": {"error_rate": 1.0}}, "sft", "error_rate"),
+        ({**BASE, "arm": "other"}, "arm", "other"),
+        ({"name": "r", "environments": {}}, "", "at least one"),
+        ({"environments": {"maths": {}}}, "", "name"),
+    ],
+)
+def test_a_bad_value_names_its_field(data: dict, field: str, says: str) -> None:
+    with pytest.raises(BadRequest, match=says) as caught:
+        parse_recipe(data)
+    assert caught.value.field == field
+
+
+def test_overrides_win_over_the_file() -> None:
+    recipe = load_recipe("demo", {"grpo.steps": 3, "seed": 7, "arm": "shuffled", "environments.maths.level": 2})
+    assert (recipe.grpo.steps, recipe.seed, recipe.arm) == (3, 7, "shuffled")
+    assert recipe.environments["maths"].level == 2
+    assert recipe.grpo.group_size == load_recipe("demo").grpo.group_size
+
+
+def test_an_override_of_an_unknown_key_is_refused() -> None:
+    with pytest.raises(BadRequest) as caught:
+        load_recipe("demo", {"grpo.stepz": 3})
+    assert caught.value.field == "grpo.stepz"
+    with pytest.raises(BadRequest, match="not a table"):
+        load_recipe("demo", {"seed.steps": 3, "vocab_size.x": 1})
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(BadRequest) as caught:
+        load_recipe("demoo")
+    assert "`demo`" in caught.value.hint
+    with pytest.raises(BadRequest, match="no recipe file"):
+        load_recipe("nowhere/x.toml")
+
+
+def test_a_broken_file_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "broken.toml").write_text("steps = = 3")
+    with pytest.raises(BadRequest, match=r"broken\.toml is not TOML"):
+        load_recipe(str(tmp_path / "broken.toml"))
+
+
+def test_a_recipe_survives_its_own_encoding() -> None:
+    import msgspec
+
+    recipe = load_recipe("demo")
+    assert msgspec.convert(msgspec.to_builtins(recipe), Recipe) == recipe

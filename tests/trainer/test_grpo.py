@@ -1,0 +1,361 @@
+"""The whole loop in one process: a fake agent server that samples from the weights it was sent, over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from aiohttp import web
+from msgspec.structs import replace
+from safetensors.torch import load_file
+
+from gym_core.contracts import ErrorInfo, Outcome, Rollout, TraceInfo, Verdict
+from gym_core.errors import Conflict, PalaestraError, PolicyFault
+from gym_core.serve import harden
+from gym_core.tokens import FRAME_TYPE, NO_VERSION, TokenTrace, encode_segment, pack_frame
+from model import checkpoint
+from trainer.checkpointing import Checkpoints, read_state
+from trainer.collect import AgentPool
+from trainer.config import Recipe, parse_recipe
+from trainer.curriculum import Curriculum
+from trainer.grpo import Event, Grpo
+from trainer.journal import Journal
+from trainer.learner import Learner, build_learner
+from trainer.metrics import CallbackWriter
+from trainer.mismatch import MismatchExceeded
+from trainer.pack import Sample
+from trainer.placement import LocalPlacement
+from trainer.publisher import CanaryFault, PublishFault, WeightPublisher, probe_rows
+
+VOCAB, NEW = 12, 3
+RECIPE = parse_recipe(
+    {
+        "name": "toy",
+        "vocab_size": VOCAB,
+        "environments": {"copy": {}, "echo": {}},
+        "checkpoint_every": 1,
+        "model": {
+            "hidden_size": 16,
+            "hybrid_override_pattern": "ME*",
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 8,
+            "mamba_head_dim": 8,
+            "ssm_state_size": 8,
+            "n_routed_experts": 4,
+            "moe_intermediate_size": 8,
+            "moe_shared_expert_intermediate_size": 8,
+        },
+        "grpo": {"steps": 4, "prompts_per_step": 4, "group_size": 4, "lr": 1e-2, "max_output_tokens": NEW},
+    }
+)
+
+
+class World:
+    """Agent, environment and policy servers in one: copies of a token are rewarded. Its faults are attributes."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.model = build_learner(recipe).model
+        self.version = -1
+        self.broken_environments: set[str] = set()
+        self.fail_rollouts_at: int | None = None
+        self.refuse_weights_of: int | None = None
+        self.perturb = 0.0
+        self.stale = False
+        self.num_asked = 0
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/rollouts", self.rollouts)
+        app.router.add_post("/weights", self.weights)
+        app.router.add_post("/score", self.score)
+        return harden(app, "world")
+
+    async def weights(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if body["version"] == self.refuse_weights_of:
+            raise Conflict("no room", server="policy")
+        tensors = load_file(body["path"])
+        if not (self.stale and self.version > 0):
+            checkpoint.load_tensors(self.model, tensors)
+        self.version = body["version"]
+        held = checkpoint.checksum(checkpoint.state_tensors(self.model))
+        return web.json_response({"version": self.version, "checksums": held})
+
+    async def score(self, request: web.Request) -> web.Response:
+        sequences = (await request.json())["token_ids"]
+        scores = Learner(self.model, RECIPE.grpo).score(sequences)
+        return web.json_response({"logprobs": [s.tolist() for s in scores], "policy_version": self.version})
+
+    async def rollouts(self, request: web.Request) -> web.StreamResponse:
+        rows = (await request.json())["rows"]
+        self.num_asked += len(rows)
+        if rows[0]["palaestra"]["step"] == self.fail_rollouts_at:
+            raise PolicyFault("the policy server is gone", server="agent")
+        response = web.StreamResponse(headers={"Content-Type": FRAME_TYPE})
+        await response.prepare(request)
+        for frame in self.play(rows):
+            await response.write(frame)
+        return response
+
+    @torch.no_grad()
+    def play(self, rows: list[dict[str, Any]]) -> list[bytes]:
+        self.model.eval()
+        sequences = [[1, row["token"]] for row in rows]
+        logprobs: list[list[float]] = [[] for _ in rows]
+        generators = [torch.Generator().manual_seed(row["palaestra"]["seed"] % 2**63) for row in rows]
+        for _ in range(NEW):
+            tables = self.next_logprobs(sequences)
+            for i, table in enumerate(tables):
+                token = int(torch.multinomial(table.exp(), 1, generator=generators[i]))
+                sequences[i].append(token)
+                logprobs[i].append(float(table[token]) + self.perturb)
+        return [self.frame(*played) for played in zip(rows, sequences, logprobs, strict=True)]
+
+    def next_logprobs(self, sequences: list[list[int]]) -> torch.Tensor:
+        """[S, V]: log-probabilities of every next token."""
+        ends = torch.tensor([len(s) for s in sequences]).cumsum(0)
+        cu_seqlens = torch.cat([torch.zeros(1, dtype=torch.long), ends]).int()
+        hidden = self.model(torch.tensor(sum(sequences, [])), cu_seqlens)[ends - 1]
+        targets = torch.arange(VOCAB).repeat(len(sequences))
+        return self.model.token_logprobs(hidden.repeat_interleave(VOCAB, 0), targets)[0].view(-1, VOCAB)
+
+    def frame(self, row: dict[str, Any], ids: list[int], logprobs: list[float]) -> bytes:
+        options = row["palaestra"]
+        failed = row["environment"] in self.broken_environments
+        mask = np.arange(len(ids)) >= 2
+        blob = encode_segment(
+            TokenTrace(np.array(ids), np.array([0.0, 0.0, *logprobs]), mask, np.where(mask, self.version, NO_VERSION))
+        )
+        keys = ("rollout_id", "run_id", "group_id", "group_size", "repeat", "seed", "step")
+        rollout = Rollout(
+            **{key: options[key] for key in keys},
+            environment=row["environment"],
+            task_id=row["task_id"],
+            outcome=Outcome.ENV_ERROR if failed else Outcome.SCORED,
+            verdict=None if failed else Verdict(reward=sum(t == row["token"] for t in ids[2:]) / NEW),
+            error=ErrorInfo(code="environment_fault", message="it broke") if failed else None,
+            policy_version_min=self.version,
+            policy_version_max=self.version,
+            traces=[TraceInfo(offset=0, num_bytes=len(blob), num_tokens=len(ids), num_trainable=NEW)],
+        )
+        return pack_frame(msgspec.json.encode(rollout), blob)
+
+
+def rows(environment: str) -> list[dict[str, Any]]:
+    return [
+        {"environment": environment, "task_id": f"{environment}-{i}", "token": 2 + i % (VOCAB - 2)} for i in range(12)
+    ]
+
+
+class SpyLearner(Learner):
+    """Keeps the batches it was given."""
+
+    def step(self, samples: list[Sample], step: int = 0) -> dict[str, float]:
+        self.batches = [*getattr(self, "batches", []), samples]
+        return super().step(samples, step)
+
+
+def spy(recipe: Recipe) -> SpyLearner:
+    return SpyLearner(build_learner(recipe).model, recipe.grpo, seed=recipe.seed)
+
+
+class Run:
+    """A run in `directory` against a world: everything made anew, as a new process would."""
+
+    def __init__(self, directory: Path, world: World, client: Any, recipe: Recipe = RECIPE) -> None:
+        self.directory, self.world, self.client, self.recipe = directory, world, client, recipe
+        self.events: list[Event] = []
+        self.written: list[tuple[int, dict[str, float]]] = []
+        self.learner: SpyLearner
+        self.journal = Journal(directory / "journal.jsonl")
+        self.checkpoints = Checkpoints(directory / "checkpoints")
+
+    async def go(self) -> int:
+        placement = LocalPlacement()
+        handle = await placement.place(spy, self.recipe)
+        self.learner = handle._object  # type: ignore[attr-defined]
+        g = self.recipe.grpo
+        publisher = WeightPublisher(self.client, probe_rows(VOCAB, count=2, length=8))
+        run = Grpo(
+            self.recipe,
+            learner=handle,
+            agents=AgentPool(self.client, run_id="run", seed=self.recipe.seed),
+            publisher=publisher,
+            curriculum=Curriculum(
+                {name: rows(name) for name in self.recipe.environments},
+                {name: mix.weight for name, mix in self.recipe.environments.items()},
+                prompts_per_step=g.prompts_per_step,
+                steps=g.steps,
+                seed=self.recipe.seed,
+            ),
+            journal=self.journal,
+            checkpoints=self.checkpoints,
+            writers=[CallbackWriter(lambda step, values: self.written.append((step, dict(values))))],
+            on_event=self.events.append,
+        )
+        try:
+            return await run.run()
+        finally:
+            await publisher.close()
+            await placement.close()
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in self.learner.model.state_dict().items()}
+
+
+@pytest.fixture
+def begin(connect, tmp_path: Path) -> Callable[..., Any]:
+    async def make(name: str = "run", recipe: Recipe = RECIPE, **faults: Any) -> Run:
+        world = World(recipe)
+        for fault, value in faults.items():
+            setattr(world, fault, value)
+        return Run(tmp_path / name, world, await connect(world.app()), recipe)
+
+    return make
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+async def test_four_steps_end_to_end(begin) -> None:
+    run = await begin()
+    start = {name: tensor.clone() for name, tensor in run.world.model.state_dict().items()}
+    assert await run.go() == 4
+    assert_same(run.weights(), run.world.model.state_dict())
+    assert any(not torch.equal(value, start[name]) for name, value in run.weights().items())
+    assert run.world.version == 5, "the warm start is version 1, four steps make four more"
+    entries = run.journal.entries()
+    assert [(entry.step, entry.version, len(entry.groups)) for entry in entries] == [(i, i + 2, 4) for i in range(4)]
+    for step, metrics in run.written:
+        assert metrics["token_mult_prob_error"] <= 1.001
+        assert metrics["publish/canary_error"] <= 1.001
+        assert metrics["policy_lag_max"] == 0
+        assert metrics["outcome/scored"] == 16
+        assert {"reward/copy", "reward/echo", "grad_norm", "entropy", "curriculum/target_mean"} <= metrics.keys(), step
+    kinds = [event.kind for event in run.events]
+    assert kinds == ["start", *["rollouts", "step", "checkpoint"] * 4]
+
+
+async def test_reward_rises_and_shuffled_does_not(begin) -> None:
+    grpo = replace(RECIPE.grpo, steps=25, group_size=8, prompts_per_step=8)
+    rises = {}
+    for arm in ("grpo", "shuffled"):
+        run = await begin(arm, replace(RECIPE, grpo=grpo, arm=arm, checkpoint_every=25))
+        await run.go()
+        rewards = [metrics["reward"] for _, metrics in run.written]
+        rises[arm] = sum(rewards[-5:]) / 5 - sum(rewards[:5]) / 5
+    assert rises["grpo"] > 0.08, rises
+    assert rises["shuffled"] < 0.05, rises
+
+
+async def stop_at(run: Run, match: str) -> None:
+    with pytest.raises(PalaestraError, match=match):
+        await run.go()
+    assert run.events[-1].kind == "failed"
+
+
+async def test_a_run_that_failed_before_training_resumes_bit_for_bit(begin) -> None:
+    straight = await begin("straight")
+    await straight.go()
+    broken = await begin("broken", fail_rollouts_at=2)
+    await stop_at(broken, "the policy server is gone")
+    assert read_state(broken.checkpoints.latest()).step == 2
+    resumed = await begin("broken")
+    assert await resumed.go() == 2
+    assert resumed.events[0].kind == "resume"
+    assert_same(straight.weights(), resumed.weights())
+    assert [e.metrics["loss"] for e in resumed.journal.entries()] == [
+        e.metrics["loss"] for e in straight.journal.entries()
+    ]
+
+
+async def test_a_run_that_failed_after_training_resumes_bit_for_bit(begin) -> None:
+    straight = await begin("straight")
+    await straight.go()
+    broken = await begin("broken", refuse_weights_of=4)
+    await stop_at(broken, "no room")
+    assert [entry.step for entry in broken.journal.entries()] == [0, 1], "an unpublished step is not committed"
+    resumed = await begin("broken")
+    assert await resumed.go() == 2
+    assert_same(straight.weights(), resumed.weights())
+
+
+async def test_a_finished_run_has_nothing_left_to_do(begin) -> None:
+    run = await begin()
+    await run.go()
+    again = await begin()
+    assert await again.go() == 0
+    assert_same(run.weights(), again.weights())
+
+
+async def test_another_recipe_does_not_resume(begin) -> None:
+    run = await begin()
+    await run.go()
+    other = await begin(recipe=replace(RECIPE, seed=1))
+    with pytest.raises(PalaestraError, match="`seed`"):
+        await other.go()
+
+
+async def test_failed_rollouts_reach_no_advantage(begin) -> None:
+    run = await begin(broken_environments={"echo"})
+    await run.go()
+    for samples, (_, metrics) in zip(run.learner.batches, run.written, strict=True):
+        assert len(samples) == 8, "four of copy's two prompts each, none of echo's"
+        assert metrics["outcome/env_error"] == 8
+        assert "reward/echo" not in metrics
+    for entry in run.journal.entries():
+        for group in entry.groups.values():
+            assert all((reward is None) == (outcome == "env_error") for _, outcome, reward in group)
+
+
+async def test_when_everything_fails_the_run_stops_with_its_state_saved(begin) -> None:
+    run = await begin(broken_environments={"copy", "echo"})
+    await stop_at(run, "none of 16 rollouts was scored.*it broke")
+    assert read_state(run.checkpoints.latest()).step == 0
+    resumed = await begin()
+    assert await resumed.go() == 4
+
+
+async def test_the_shuffled_arm_permutes_what_the_learner_sees(begin) -> None:
+    real = await begin("real", replace(RECIPE, grpo=replace(RECIPE.grpo, steps=1)))
+    mixed = await begin("mixed", replace(RECIPE, arm="shuffled", grpo=replace(RECIPE.grpo, steps=1)))
+    await real.go()
+    await mixed.go()
+    one, other = real.learner.batches[0], mixed.learner.batches[0]
+    assert [s.token_ids.tolist() for s in one] == [s.token_ids.tolist() for s in other]
+    assert [s.advantage for s in one] != [s.advantage for s in other]
+    assert real.written[0][1]["reward"] == mixed.written[0][1]["reward"], "what is reported stays the truth"
+
+
+async def test_a_sampler_that_lies_is_refused_before_it_trains(begin) -> None:
+    run = await begin(perturb=0.01)
+    before = {name: tensor.clone() for name, tensor in run.world.model.state_dict().items()}
+    with pytest.raises(MismatchExceeded):
+        await run.go()
+    assert_same(before, run.weights())
+    assert read_state(run.checkpoints.latest()).step == 0
+
+
+async def test_a_server_that_keeps_its_old_weights_is_caught(begin) -> None:
+    run = await begin(stale=True)
+    with pytest.raises((PublishFault, CanaryFault)):
+        await run.go()
+    assert run.journal.entries() == []
+
+
+async def test_profiling_comes_first_and_fills_the_curriculum(begin) -> None:
+    run = await begin(recipe=replace(RECIPE, grpo=replace(RECIPE.grpo, steps=1, profile_repeats=2)))
+    await run.go()
+    assert run.world.num_asked == 24 * 2 + 16
+    assert [event.kind for event in run.events][:2] == ["profile", "start"]
+    saved = read_state(run.checkpoints.latest()).curriculum
+    assert all(len(pool["profiles"]) == 12 for pool in saved.values())

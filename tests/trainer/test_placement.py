@@ -1,0 +1,72 @@
+import asyncio
+import threading
+
+import pytest
+
+from gym_core.errors import BadRequest, DeadlineExceeded
+from trainer.placement import ActorDied, LocalPlacement
+
+
+class Counter:
+    def __init__(self, start: int) -> None:
+        self.value, self.threads = start, {threading.get_ident()}
+
+    def add(self, amount: int, *, times: int = 1) -> int:
+        self.threads.add(threading.get_ident())
+        value = self.value
+        self.value = value + amount * times
+        return self.value
+
+    def refuse(self) -> None:
+        raise BadRequest("no", field="amount")
+
+    def num_threads(self) -> int:
+        return len(self.threads)
+
+    def die(self) -> None:
+        import os
+
+        os._exit(1)
+
+
+async def test_local_calls_run_on_one_thread_that_is_not_the_loop() -> None:
+    placement = LocalPlacement()
+    handle = await placement.place(Counter, 10)
+    results = await asyncio.gather(*(handle.call("add", 1, times=2) for _ in range(20)))
+    assert sorted(results) == list(range(12, 52, 2))
+    assert await handle.call("num_threads") == 1
+    with pytest.raises(BadRequest, match="no"):
+        await handle.call("refuse")
+    await placement.close()
+
+
+async def test_a_factory_that_fails_fails_the_caller() -> None:
+    placement = LocalPlacement()
+    with pytest.raises(TypeError):
+        await placement.place(Counter)
+    await placement.close()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning")
+async def test_the_same_object_as_a_ray_actor() -> None:
+    from trainer.placement import RayPlacement
+
+    placement = RayPlacement(num_cpus=0, call_timeout_s=60)
+    try:
+        handle = await placement.place(Counter, 10)
+        assert await handle.call("add", 1, times=2) == 12
+        with pytest.raises(BadRequest, match="no") as caught:
+            await handle.call("refuse")
+        assert caught.value.field == "amount"
+        with pytest.raises(ActorDied, match="Counter"):
+            await handle.call("die")
+        with pytest.raises(ActorDied):
+            await handle.call("add", 1)
+    finally:
+        await placement.close()
+
+
+def test_actor_death_and_deadline_are_told_apart() -> None:
+    assert ActorDied("x").code == "actor_died"
+    assert DeadlineExceeded("x").code == "deadline_exceeded"

@@ -1,0 +1,1 @@
+"""Synchronous GRPO and what surrounds it: warm start, curriculum, router control, publishing, resume."""

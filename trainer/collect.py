@@ -1,0 +1,134 @@
+"""Rollouts from the agent server: rows out, a stream of frames back, groups of opened traces at the end.
+
+A group is known by the id we gave it, never inferred. A member that failed is kept with its outcome and counted, but
+it has no reward and no sample: it is dropped, not retried and not scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from gym_core.client import Client
+from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Sampling
+from gym_core.errors import PalaestraError, PolicyFault, RemoteError
+from gym_core.seeds import derive
+from gym_core.tokens import TokenTrace, decode_trace
+
+Row = dict[str, Any]
+
+STAGE = "collect"
+"""Stage of every error that left here: nothing was trained yet."""
+
+GRACE_S = 10.0
+"""Beyond a rollout's own deadline, how long the stream may stay silent before the agent server counts as gone."""
+
+
+@dataclass(slots=True)
+class Played:
+    """A rollout with its traces opened."""
+
+    rollout: Rollout
+    traces: list[TokenTrace]
+
+
+@dataclass(slots=True)
+class PlayedGroup:
+    """The members of one group that came back, ordered by repeat, whatever their outcome."""
+
+    group_id: str
+    task_id: str
+    environment: str
+    members: list[Played] = field(default_factory=list)
+
+
+class AgentPool:
+    """Plays rows on an agent server. `deadline_s` bounds each rollout there, and the stream here."""
+
+    def __init__(
+        self, client: Client, *, run_id: str, seed: int, deadline_s: float = 300.0, stream_timeout_s: float = 600.0
+    ) -> None:
+        self._client = client
+        self._run_id, self._seed = run_id, seed
+        self._deadline_s, self._stream_timeout_s = deadline_s, stream_timeout_s
+
+    async def run(
+        self,
+        rows: Sequence[Row],
+        *,
+        repeats: int,
+        step: int,
+        sampling: Sampling,
+        purpose: str = "train",
+        seed_step: int | None = None,
+    ) -> list[PlayedGroup]:
+        """Play each row `repeats` times. Groups come in the order of `rows`, members in the order of repeats.
+
+        Seeds and ids follow from (run, purpose, step, row, repeat), so asking again gives the same rollouts;
+        `seed_step` replaces the step in the seeds alone, for draws that shall be alike at every step.
+        Raises the client's typed errors when the agent server is away, PolicyFault when not one rollout was scored.
+        """
+        groups: dict[str, PlayedGroup] = {}
+        asked: list[Row] = []
+        for number, row in enumerate(rows):
+            group_id = f"{self._run_id}/{purpose}/{step}/{number}"
+            groups[group_id] = PlayedGroup(group_id, str(row["task_id"]), str(row["environment"]))
+            for repeat in range(repeats):
+                options = RunOptions(
+                    rollout_id=f"{group_id}/{repeat}",
+                    run_id=self._run_id,
+                    group_id=group_id,
+                    group_size=repeats,
+                    repeat=repeat,
+                    seed=derive(self._seed, purpose, step if seed_step is None else seed_step, number, repeat),
+                    step=step,
+                    deadline_s=self._deadline_s,
+                    sampling=sampling,
+                    labels={"purpose": purpose},
+                )
+                asked.append({**row, RUN_KEY: msgspec.to_builtins(options)})
+        async for played in self._stream(asked):
+            group = groups.get(played.rollout.group_id)
+            if group is not None:
+                group.members.append(played)
+        for group in groups.values():
+            group.members.sort(key=lambda member: member.rollout.repeat)
+        _refuse_total_failure(list(groups.values()), len(asked))
+        return list(groups.values())
+
+    async def _stream(self, rows: list[Row]) -> AsyncIterator[Played]:
+        frames = self._client.stream(
+            "/rollouts", {"rows": rows}, timeout_s=self._stream_timeout_s, idle_s=self._deadline_s + GRACE_S
+        )
+        try:
+            async for head, blob in frames:
+                yield open_frame(head, blob)
+        except PalaestraError as error:
+            error.stage = error.stage or STAGE
+            raise
+        except ValueError as error:
+            raise RemoteError(f"the agent server's frame is no rollout: {error}", stage=STAGE, server="agent") from None
+
+
+def open_frame(head: bytes, blob: bytes) -> Played:
+    """Head and blob of one frame as a played rollout. Raises ValueError on broken bytes."""
+    rollout = msgspec.json.decode(head, type=Rollout)
+    view = memoryview(blob)
+    traces = [decode_trace(view[info.offset : info.offset + info.num_bytes]) for info in rollout.traces]
+    return Played(rollout, traces)
+
+
+def _refuse_total_failure(groups: list[PlayedGroup], num_asked: int) -> None:
+    members = [member.rollout for group in groups for member in group.members]
+    if num_asked == 0 or any(rollout.outcome.trainable for rollout in members):
+        return
+    errors = [rollout.error for rollout in members if rollout.error is not None]
+    raise PolicyFault(
+        f"none of {num_asked} rollouts was scored" + (f"; the first says: {errors[0]}" if errors else ""),
+        stage=STAGE,
+        server="trainer",
+        hint="look at the agent server's log and at the policy server's /healthz",
+    )

@@ -1,0 +1,209 @@
+"""One recipe is one run: a flat TOML file read into frozen records; nothing inherits, unknown keys are errors.
+
+[environments.maths]      which tasks, in which proportion
+[sft]                     warm start
+[grpo]                    reinforcement
+[eval]                    held-out tasks
+[model]                   overrides of `HybridConfig.tiny`
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from gym_core.errors import BadRequest
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def _positive(record: msgspec.Struct, *names: str) -> None:
+    for name in names:
+        if not getattr(record, name) > 0:
+            raise ValueError(f"`{name}` must be positive, not {getattr(record, name)}")
+
+
+class EnvironmentMix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One environment's share: `level` of its generator, `weight` in every batch, `tasks` in the training pool."""
+
+    level: int = 0
+    weight: float = 1.0
+    tasks: int = 128
+
+    def __post_init__(self) -> None:
+        _positive(self, "weight", "tasks")
+
+
+class SftRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Warm start. `error_rate` is the stated share of corrupted demonstrations (the demonstrator is fallible).
+
+    `demonstrations` tasks are demonstrated per environment; `control_cpu_seconds` is what the `sft` arm spends on more
+    of them where no finished GRPO run of the same seed says what that cost.
+    """
+
+    steps: int = 200
+    batch: int = 40
+    lr: float = 0.02
+    warmup: int = 20
+    error_rate: float = 0.4
+    demonstrations: int = 1000
+    control_cpu_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "batch", "lr", "demonstrations", "control_cpu_seconds")
+        if not 0.0 <= self.error_rate < 1.0:
+            raise ValueError(f"`error_rate` is a share in [0, 1), not {self.error_rate}")
+
+
+class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Reinforcement. Defaults are the settings measured to learn on two CPU cores.
+
+    `clip_low`, `clip_high`: the ratio stays in [1 - low, 1 + high]. `mismatch_gate`: the largest
+    `token_mult_prob_error` that may train; `is_low`, `is_high`: importance weights outside are masked.
+    `curriculum_start`, `_end`, `_sigma`: the Gaussian over pass rate; its mean goes from start to end.
+    `profile_repeats`: tries per task to profile the pools before the first step, 0 for none.
+    `mask_truncated`: truncated rollouts count in the baseline but are not trained on (overlong filtering).
+    """
+
+    steps: int = 60
+    prompts_per_step: int = 20
+    group_size: int = 8
+    minibatches: int = 2
+    lr: float = 1e-3
+    warmup: int = 0
+    grad_clip: float = 1.0
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    advantage_scale: Literal["std", "none"] = "std"
+    mask_truncated: bool = False
+    is_low: float = 0.2
+    is_high: float = 5.0
+    mismatch_gate: float = 1.001
+    expert_bias_rate: float = 1e-3
+    temperature: float = 1.0
+    max_output_tokens: int = 64
+    tokens_per_microbatch: int = 16384
+    curriculum_start: float = 0.6
+    curriculum_end: float = 0.4
+    curriculum_sigma: float = 0.25
+    profile_repeats: int = 0
+
+    def __post_init__(self) -> None:
+        _positive(self, "prompts_per_step", "group_size", "minibatches", "lr", "grad_clip", "temperature")
+        _positive(self, "max_output_tokens", "tokens_per_microbatch", "curriculum_sigma", "is_low")
+        if not (0.0 <= self.clip_low < 1.0 and self.clip_high >= 0.0):
+            raise ValueError(f"`clip_low` is in [0, 1) and `clip_high` >= 0, not {self.clip_low}, {self.clip_high}")
+        if self.is_low >= self.is_high:
+            raise ValueError(f"`is_low` must be under `is_high`, not {self.is_low} and {self.is_high}")
+        if self.mismatch_gate < 1.0:
+            raise ValueError(
+                f"`mismatch_gate` bounds a mean of exp|d|, which is never under 1, not {self.mismatch_gate}"
+            )
+
+
+class EvalRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Held-out evaluation: `tasks` per environment, from a split that neither SFT nor RL draws from."""
+
+    tasks: int = 256
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "tasks")
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a run depends on; with its seed it fixes the run.
+
+    `arm`: `grpo`, or a control: `sft` (the same CPU time spent on more warm start), `shuffled` (rewards permuted
+    across the batch, so that they say nothing).
+    """
+
+    name: str
+    environments: dict[str, EnvironmentMix]
+    seed: int = 0
+    arm: Literal["grpo", "sft", "shuffled"] = "grpo"
+    vocab_size: int = 1024
+    model: dict[str, Any] = {}
+    sft: SftRecipe = SftRecipe()
+    grpo: GrpoRecipe = GrpoRecipe()
+    eval: EvalRecipe = EvalRecipe()
+    keep_checkpoints: int = 2
+    checkpoint_every: int = 10
+
+    def __post_init__(self) -> None:
+        _positive(self, "vocab_size", "keep_checkpoints", "checkpoint_every")
+        if not self.environments:
+            raise ValueError("`environments` is empty: a recipe trains on at least one")
+
+
+def find_recipe(name: str) -> Path:
+    """Path of a recipe given by name (`demo`) or by file. Raises BadRequest naming the nearest."""
+    path = Path(name)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise BadRequest(f"no recipe file at {name}", field="recipe", hint=f"names: {', '.join(_names())}")
+        return path
+    known = _names()
+    if name not in known:
+        raise BadRequest(f"no recipe is called `{name}`", field="recipe", hint=nearest(name, known))
+    return RECIPES / f"{name}.toml"
+
+
+def _names() -> list[str]:
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe by name or file; `overrides` are dotted keys, such as {"grpo.steps": 20}, and win.
+
+    Raises BadRequest with the field's path, the file, and the nearest right key.
+    """
+    path = find_recipe(name)
+    try:
+        data = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"{path.name} is not TOML: {error}", field="recipe") from None
+    for key, value in (overrides or {}).items():
+        *parents, last = key.split(".")
+        table = data
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise BadRequest(f"`{key}`: `{parent}` is not a table", field=key)
+        table[last] = value
+    return parse_recipe({"name": path.stem, **data}, path.name)
+
+
+def parse_recipe(data: dict[str, Any], source: str = "recipe") -> Recipe:
+    """A recipe from plain data. Raises BadRequest as `load_recipe` does."""
+    _refuse_unknown(data, Recipe, "", source)
+    try:
+        return msgspec.convert(data, Recipe)
+    except msgspec.ValidationError as error:
+        text, _, where = str(error).partition(" - at `$")
+        raise BadRequest(f"{source}: {text}", field=where.strip("`.")) from None
+
+
+def _refuse_unknown(data: Mapping[str, Any], kind: type[msgspec.Struct], prefix: str, source: str) -> None:
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in data.items():
+        path = f"{prefix}{key}"
+        if key not in fields:
+            raise BadRequest(f"{source}: unknown key `{path}`", field=path, hint=nearest(key, list(fields)))
+        if isinstance(value, Mapping) and isinstance(fields[key], type) and issubclass(fields[key], msgspec.Struct):
+            _refuse_unknown(value, fields[key], f"{path}.", source)
+        elif key == "environments" and isinstance(value, Mapping):
+            for name, mix in value.items():
+                if isinstance(mix, Mapping):
+                    _refuse_unknown(mix, EnvironmentMix, f"{path}.{name}.", source)
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint for a name that is not there."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(sorted(known))}"

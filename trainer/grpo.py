@@ -1,0 +1,165 @@
+"""Synchronous GRPO: the step is one function, everything it calls is one of the trainer's parts.
+
+The weights that sample step s (0-based) have policy version s + 1; version 1 is the warm start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from gym_core.contracts import Sampling
+from gym_core.errors import PalaestraError
+from trainer.advantage import group_advantages, trainable_reward
+from trainer.batch import to_samples
+from trainer.checkpointing import Checkpoints, State, check_recipe, read_state
+from trainer.collect import AgentPool, PlayedGroup
+from trainer.config import Recipe
+from trainer.curriculum import Curriculum
+from trainer.evaluate import profiles
+from trainer.journal import Journal
+from trainer.metrics import Writer
+from trainer.placement import Handle
+from trainer.publisher import WeightPublisher
+from trainer.rollout_metrics import rollout_metrics
+from trainer.shape import Shaper, shaper
+
+
+@dataclass(slots=True, frozen=True)
+class Event:
+    """Something the live view may show: `start`, `resume`, `profile`, `rollouts`, `step`, `checkpoint`, `failed`."""
+
+    kind: str
+    step: int
+    values: Mapping[str, float] = field(default_factory=dict)
+    text: str = ""
+
+
+OnEvent = Callable[[Event], None]
+
+
+def version_of(step: int) -> int:
+    """The policy version that samples this step."""
+    return step + 1
+
+
+class Grpo:
+    """A run over placed and connected parts. It opens nothing and closes nothing."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        learner: Handle,
+        agents: AgentPool,
+        publisher: WeightPublisher,
+        curriculum: Curriculum,
+        journal: Journal,
+        checkpoints: Checkpoints,
+        writers: Sequence[Writer] = (),
+        on_event: OnEvent | None = None,
+        shape: Shaper | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.learner, self.agents, self.publisher = learner, agents, publisher
+        self.curriculum, self.journal, self.checkpoints = curriculum, journal, checkpoints
+        self.writers, self.on_event = writers, on_event
+        self.shape = shape or shaper(recipe.arm, recipe.seed)
+        self.sampling = Sampling(
+            temperature=recipe.grpo.temperature, top_p=1.0, max_output_tokens=recipe.grpo.max_output_tokens
+        )
+
+    async def step(self, step: int) -> dict[str, float]:
+        """Draw, roll out, shape, advantage, train, publish, commit. Raises typed errors; see `run` for what is kept."""
+        config = self.recipe.grpo
+        rows = self.curriculum.draw(step)
+        metrics = self.curriculum.last_metrics
+        groups = await self.agents.run(rows, repeats=config.group_size, step=step, sampling=self.sampling)
+        metrics |= rollout_metrics(groups, version_of(step), len(rows) * config.group_size)
+        self._emit("rollouts", step, metrics)
+        rewards = self.shape(groups, step)
+        advantages = [group_advantages(group, config.advantage_scale) for group in rewards]
+        batch = to_samples(groups, advantages, mask_truncated=config.mask_truncated)
+        metrics |= await self.learner.call("step", batch, step)
+        metrics |= await self.publisher.publish(self.learner, version_of(step + 1))
+        self._learn_pass_rates(groups, step)
+        self.journal.commit(step, version_of(step + 1), groups, metrics)
+        return metrics
+
+    async def run(self) -> int:
+        """All steps from the start or the last checkpoint; returns the number of steps done here.
+
+        When a step fails before it has moved anything, the state at its start is saved first; when it fails later,
+        the last checkpoint stands and a resume plays the same rollouts again. The error goes to the caller.
+        """
+        start = await self._begin()
+        for step in range(start, self.recipe.grpo.steps):
+            began = time.perf_counter()
+            before = self.curriculum.state_dict()
+            try:
+                metrics = await self.step(step)
+            except PalaestraError as error:
+                if error.stage in ("collect", "mismatch"):
+                    self.curriculum.load_state_dict(before)
+                    await self.save(step)
+                self._emit("failed", step, {}, str(error))
+                raise
+            metrics["total_step_time"] = time.perf_counter() - began
+            for writer in self.writers:
+                await writer.write(step, metrics)
+            self._emit("step", step, metrics)
+            if (step + 1) % self.recipe.checkpoint_every == 0 or step + 1 == self.recipe.grpo.steps:
+                await self.save(step + 1)
+        return self.recipe.grpo.steps - start
+
+    async def _begin(self) -> int:
+        """Resume where a checkpoint is, start otherwise; either way the served weights are the learner's."""
+        found = self.checkpoints.latest()
+        if found is None:
+            await self.learner.call("begin", "grpo", self.recipe.grpo.lr)
+            await self.publisher.publish(self.learner, version_of(0))
+            if self.recipe.grpo.profile_repeats:
+                await self._profile()
+            self._emit("start", 0)
+            return 0
+        state = read_state(found)
+        check_recipe(state.recipe, msgspec.to_builtins(self.recipe))
+        await self.learner.call("load", str(found), self.recipe.grpo.lr)
+        self.curriculum.load_state_dict(state.curriculum)
+        await self.publisher.publish(self.learner, version_of(state.step))
+        self._emit("resume", state.step, {}, found.name)
+        return state.step
+
+    async def _profile(self) -> None:
+        """Play every pool's tasks with the weights we start from; those it always solves are dropped."""
+        rows = [row for pool in self.curriculum.pools.values() for row in pool.rows.values()]
+        groups = await self.agents.run(
+            rows, repeats=self.recipe.grpo.profile_repeats, step=0, sampling=self.sampling, purpose="profile"
+        )
+        dropped = self.curriculum.profile(profiles(groups, checkpoint=str(version_of(0))))
+        self._emit("profile", 0, {"tasks": len(rows), "dropped": dropped})
+
+    def _learn_pass_rates(self, groups: Sequence[PlayedGroup], step: int) -> None:
+        for group in groups:
+            rewards = [r for r in (trainable_reward(m.rollout) for m in group.members) if r is not None]
+            self.curriculum.update(group.environment, group.task_id, rewards, str(version_of(step)))
+
+    async def save(self, step: int) -> None:
+        """A checkpoint from which `step` is the next to do."""
+        path = await self.checkpoints.save(
+            self.learner,
+            State(
+                step=step,
+                version=version_of(step),
+                recipe=msgspec.to_builtins(self.recipe),
+                curriculum=self.curriculum.state_dict(),
+            ),
+        )
+        self._emit("checkpoint", step, {}, str(path))
+
+    def _emit(self, kind: str, step: int, values: Mapping[str, float] | None = None, text: str = "") -> None:
+        if self.on_event is not None:
+            self.on_event(Event(kind, step, dict(values or {}), text))

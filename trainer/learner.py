@@ -1,0 +1,288 @@
+"""The learner: a model, its optimizer, and the three things done with them: warm start, GRPO step, scoring.
+
+One GRPO step over a batch of samples:
+
+    1. old log-probabilities: a forward without gradient over minibatches 2..K; minibatch 1 is on-policy, so its own
+       training forward gives them and its ratio is exactly 1
+    2. importance weights against the sampler's log-probabilities; tokens out of bounds are masked
+    3. the gate: past it the step raises before anything has moved
+    4. per minibatch: clipped surrogate over packed micro-batches, one normaliser, gradient clip, optimizer step
+    5. the expert bias follows the load
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gym_core.errors import BadRequest, PalaestraError
+from gym_core.seeds import derive, rng
+from model import checkpoint
+from model.config import HybridConfig
+from model.stack import HybridModel
+from trainer import optim, router
+from trainer.config import GrpoRecipe, Recipe, nearest
+from trainer.metrics import Metrics
+from trainer.mismatch import Mismatch, importance_weights
+from trainer.objective import clipped_surrogate
+from trainer.pack import MicroBatch, Sample, pack
+
+
+class NonFinite(PalaestraError):
+    """A loss or gradient that is not a number: the step was not applied."""
+
+    code = "non_finite"
+
+
+class Learner:
+    """Owns model and optimizer. Not thread-safe: a placement calls it from one thread at a time."""
+
+    def __init__(self, model: HybridModel, recipe: GrpoRecipe, *, seed: int = 0) -> None:
+        self.model, self.recipe, self.seed = model, recipe, seed
+        self.phase = ""
+        self.optimizer = optim.OptimizerSet([])
+
+    def begin(self, phase: str, lr: float) -> None:
+        """Enter a phase with a fresh optimizer: `sft` (Muon and AdamW) or `grpo` (AdamW, router weights frozen)."""
+        if phase not in ("sft", "grpo"):
+            raise BadRequest(f"no phase is called {phase!r}", field="phase", hint="sft or grpo")
+        if phase == "grpo":
+            self.model.freeze_router()
+        self.phase = phase
+        self.optimizer = optim.build(self.model, "muon" if phase == "sft" else "adamw", lr)
+
+    def sft_step(self, samples: Sequence[Sample], lr_scale: float = 1.0) -> dict[str, float]:
+        """One warm-start step: mean negative log-likelihood of the trained tokens. Returns reduced metrics."""
+        began = time.process_time()
+        normaliser = _num_trained(samples)
+        total = entropy_sum = 0.0
+        self.model.train()
+        for batch in self._pack(samples):
+            logprobs, entropy = self._forward(batch)
+            loss = -logprobs.sum() / normaliser
+            loss.backward()
+            total += float(loss.detach())
+            entropy_sum += float(entropy.detach().sum())
+        norm = self._apply(self.recipe.grad_clip, lr_scale, total)
+        load = router.balance(self.model, self.recipe.expert_bias_rate)
+        return {
+            "sft/loss": total,
+            "sft/entropy": entropy_sum / normaliser,
+            "sft/grad_norm": norm,
+            "sft/cpu_seconds": time.process_time() - began,
+            **load,
+        }
+
+    def step(self, samples: Sequence[Sample], step: int = 0) -> dict[str, float]:
+        """One GRPO step over the whole batch (see the module's text). Returns reduced metrics.
+
+        Samples without advantage teach nothing and are left out, of the normaliser too; a batch with none left moves
+        nothing. Raises MismatchExceeded before anything moved.
+        """
+        began = time.perf_counter()
+        metrics = Metrics()
+        used = [sample for sample in samples if sample.advantage != 0.0 and sample.num_trained]
+        metrics.sum("num_valid_samples", len(used))
+        metrics.mean("used_sample_share", len(used), len(samples))
+        if used:
+            self._update(self._minibatches(used, step), step, metrics)
+        metrics.sum("policy_training_time", time.perf_counter() - began)
+        return metrics.reduce()
+
+    def _minibatches(self, samples: list[Sample], step: int) -> list[list[Sample]]:
+        """Shuffled, so that every minibatch has some of every environment, and split evenly."""
+        order = list(range(len(samples)))
+        rng(self.seed, "minibatches", step).shuffle(order)
+        count = min(self.recipe.minibatches, len(samples))
+        return [[samples[i] for i in order[part::count]] for part in range(count)]
+
+    def _update(self, minibatches: list[list[Sample]], step: int, metrics: Metrics) -> None:
+        packed = [self._pack(samples) for samples in minibatches]
+        normalisers = [_num_trained(samples) for samples in minibatches]
+        metrics.sum("global_valid_toks", sum(normalisers))
+        mismatch = Mismatch()
+        old: list[list[Tensor | None]] = [[None] * len(packed[0])]
+        old += [[self._old_logprobs(batch, mismatch) for batch in batches] for batches in packed[1:]]
+        lr_scale = optim.warmup(step, self.recipe.warmup)
+        for number, batches in enumerate(packed):
+            self.model.train()
+            loss = 0.0
+            for batch, known in zip(batches, old[number], strict=True):
+                loss += self._accumulate(batch, known, normalisers[number], mismatch, metrics)
+            if number == 0:
+                self._check(mismatch, metrics)
+            metrics.mean("loss", loss, 1)
+            metrics.mean("grad_norm", self._apply(self.recipe.grad_clip, lr_scale, loss), 1)
+        metrics.last("lr", self.recipe.lr * lr_scale)
+        for name, value in router.balance(self.model, self.recipe.expert_bias_rate).items():
+            metrics.last(name, value)
+
+    def _accumulate(
+        self, batch: MicroBatch, old: Tensor | None, normaliser: float, mismatch: Mismatch, metrics: Metrics
+    ) -> float:
+        """Forward, backward and counts of one micro-batch; returns its share of the loss."""
+        r = self.recipe
+        logprobs, entropy = self._forward(batch)
+        on_policy = old is None
+        old = logprobs.detach() if old is None else old
+        weights = importance_weights(old, batch.gen_logprobs, r.is_low, r.is_high)
+        if on_policy:
+            mismatch.add(old, batch.gen_logprobs, weights)
+        result = clipped_surrogate(
+            logprobs, old, batch.advantages, weights, batch.sequence, batch.num_sequences, normaliser,
+            r.clip_low, r.clip_high,
+        )  # fmt: skip
+        result.loss.backward()
+        count = len(batch.rows)
+        metrics.mean("entropy", float(entropy.detach().sum()), count)
+        metrics.mean("probs_ratio", float(result.ratio.sum()), count)
+        clamped = result.ratio.clamp(1.0 - r.clip_low, 1.0 + r.clip_high)
+        metrics.mean("probs_ratio_clamped", float(clamped.sum()), count)
+        metrics.min("probs_ratio_min", float(result.ratio.min()))
+        metrics.max("probs_ratio_max", float(result.ratio.max()))
+        metrics.mean("clip_ratio/low", float(result.clipped_low), count)
+        metrics.mean("clip_ratio/high", float(result.clipped_high), count)
+        return float(result.loss.detach())
+
+    def _old_logprobs(self, batch: MicroBatch, mismatch: Mismatch) -> Tensor:
+        self.model.eval()
+        with torch.no_grad():
+            logprobs, _ = self._forward(batch)
+        weights = importance_weights(logprobs, batch.gen_logprobs, self.recipe.is_low, self.recipe.is_high)
+        mismatch.add(logprobs, batch.gen_logprobs, weights)
+        return logprobs
+
+    def _check(self, mismatch: Mismatch, metrics: Metrics) -> None:
+        n = mismatch.num_tokens
+        metrics.mean("token_mult_prob_error", mismatch.mult_sum, n)
+        metrics.mean("gen_kl_error", mismatch.kl_sum, n)
+        metrics.mean("sampling_importance_ratio", mismatch.weight_sum, n)
+        metrics.mean("is_oob_ratio", mismatch.num_masked, n)
+        metrics.max("logprob_abs_diff_max", mismatch.abs_max)
+        try:
+            mismatch.check(self.recipe.mismatch_gate)
+        except PalaestraError:
+            self.optimizer.zero_grad()
+            router.balance(self.model, 0.0)
+            raise
+
+    def _apply(self, grad_clip: float, lr_scale: float, loss: float) -> float:
+        """Clip, step, clear; returns the norm before clipping. Raises NonFinite with nothing applied."""
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        norm = float(nn.utils.clip_grad_norm_(parameters, grad_clip))
+        if not np.isfinite([norm, loss]).all():
+            self.optimizer.zero_grad()
+            raise NonFinite(f"loss {loss} with gradient norm {norm}", stage="learner", server="trainer")
+        self.optimizer.scale_lr(lr_scale)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return norm
+
+    def _forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropy of the trained tokens [M], at the sampling temperature."""
+        hidden = self.model(batch.token_ids, batch.cu_seqlens).index_select(0, batch.rows)
+        if self.temperature != 1.0:
+            hidden = hidden / self.temperature  # the head is linear: scaling its input is scaling the logits
+        return self.model.token_logprobs(hidden, batch.targets)
+
+    @property
+    def temperature(self) -> float:
+        return 1.0 if self.phase == "sft" else self.recipe.temperature
+
+    def _pack(self, samples: Sequence[Sample]) -> list[MicroBatch]:
+        reference = next(self.model.parameters())
+        dtype = torch.float64 if reference.dtype == torch.float64 else torch.float32
+        return [batch.to(reference.device) for batch in pack(samples, self.recipe.tokens_per_microbatch, dtype)]
+
+    def score(self, sequences: Iterable[Sequence[int]]) -> list[np.ndarray]:
+        """Log-probability of every token given those before it, at temperature 1; f32[n], 0.0 at the first."""
+        samples = []
+        for ids in sequences:
+            mask = np.ones(len(ids), bool)
+            mask[:1] = False
+            samples.append(Sample(np.asarray(ids, np.int32), mask, np.zeros(len(ids), np.float32)))
+        out: dict[int, np.ndarray] = {}
+        self.model.eval()
+        with torch.no_grad():
+            for batch in self._pack(samples):
+                hidden = self.model(batch.token_ids, batch.cu_seqlens)
+                logprobs, _ = self.model.token_logprobs(hidden[batch.rows], batch.targets)
+                out.update(batch.unpack(logprobs, samples))
+        return [out[index].astype(np.float32) for index in range(len(samples))]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimizer, generator and counters; weights are saved beside it, under their released names."""
+        return {
+            "phase": self.phase,
+            "optimizer": self.optimizer.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any], lr: float) -> None:
+        if state["phase"]:
+            self.begin(state["phase"], lr)
+            self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["torch_rng"])
+
+    def export(self, path: str | Path) -> dict[str, str]:
+        """Write every parameter and buffer to a safetensors file; returns the checksum of every tensor."""
+        tensors = {name: _own(tensor) for name, tensor in checkpoint.state_tensors(self.model)}
+        save_file(tensors, str(path))
+        return checkpoint.checksum(tensors.items())
+
+    def save(self, directory: str | Path) -> None:
+        """Model and optimizer into a directory that exists."""
+        checkpoint.save_pretrained(self.model, Path(directory) / "model")
+        torch.save(self.state_dict(), Path(directory) / "learner.pt")
+
+    def load(self, directory: str | Path, lr: float) -> None:
+        """Everything `save` wrote. Raises BadRequest when the weights are of another shape."""
+        saved = _read_model(Path(directory) / "model", self.model.dtype)
+        try:
+            checkpoint.load_tensors(self.model, dict(checkpoint.state_tensors(saved)))
+        except ValueError as error:
+            raise BadRequest(str(error), field="checkpoint", hint="resume with the recipe it was made with") from None
+        self.load_state_dict(torch.load(Path(directory) / "learner.pt", weights_only=True), lr)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A contiguous copy that shares its memory with nothing."""
+    return tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+
+
+def _read_model(directory: Path, dtype: torch.dtype = torch.float32) -> HybridModel:
+    try:
+        return checkpoint.load_pretrained(directory, dtype=dtype)
+    except (FileNotFoundError, ValueError) as error:
+        raise BadRequest(f"no model can be read: {error}", field="checkpoint") from None
+
+
+def _num_trained(samples: Sequence[Sample]) -> int:
+    return sum(sample.num_trained for sample in samples)
+
+
+def build_learner(recipe: Recipe, directory: str | None = None) -> Learner:
+    """A learner with fresh weights of the recipe's seed, or with those saved in `directory` (a model's folder).
+
+    Raises BadRequest naming the override of `[model]` that does not fit.
+    """
+    if directory is not None:
+        return Learner(_read_model(Path(directory)), recipe.grpo, seed=recipe.seed)
+    known = [field.name for field in dataclasses.fields(HybridConfig)]
+    for name in recipe.model:
+        if name not in known:
+            raise BadRequest(f"unknown key `model.{name}`", field=f"model.{name}", hint=nearest(name, known))
+    try:
+        config = HybridConfig.tiny(recipe.vocab_size, **recipe.model)
+    except ValueError as error:
+        raise BadRequest(str(error), field="model") from None
+    model = HybridModel(config, seed=derive(recipe.seed, "model"))
+    return Learner(model, recipe.grpo, seed=recipe.seed)
