@@ -15,6 +15,8 @@ from typing import Any
 
 from gym_core.errors import BadRequest
 
+_FILE_PREFIX = "palaestra_file_"
+
 
 def load_class(spec: str) -> type[Any]:
     """Import the class that a spec names. Raises `BadRequest` where it is missing; import errors pass through."""
@@ -28,10 +30,17 @@ def load_class(spec: str) -> type[Any]:
     return found
 
 
+def spec_of(cls: type[Any]) -> str:
+    """The spec that names this class in another process."""
+    module = sys.modules[cls.__module__]
+    place = module.__file__ if cls.__module__.startswith(_FILE_PREFIX) else cls.__module__
+    return f"{place}:{cls.__qualname__}"
+
+
 def load_file(path: Path) -> ModuleType:
     """Import a file under a name of its own, so that two files called alike stay apart and their classes pickle."""
     path = path.resolve()
-    name = f"palaestra_file_{path.stem}_{hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()}"
+    name = f"{_FILE_PREFIX}{path.stem}_{hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

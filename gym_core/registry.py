@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gym_core.environment import Environment
 from gym_core.errors import BadRequest, UnknownName
-from gym_core.loading import load_class
+from gym_core.loading import load_class, spec_of
 from gym_core.manifest import FILE_NAME, Manifest, read_manifest
 
 ENTRY_POINTS = "palaestra.environments"
@@ -42,16 +42,15 @@ class LoadedEnvironment:
     @classmethod
     def of(cls, environment: type[Environment]) -> LoadedEnvironment:
         """Of an importable class without a manifest file (tests, embedded use)."""
-        module, name = environment.__module__, environment.__qualname__
         described = (environment.__doc__ or "").strip().partition("\n")[0]
         manifest = Manifest(
             name=environment.name,
-            module=module,
-            class_name=name,
+            module=environment.__module__,
+            class_name=environment.__qualname__,
             version=environment.version,
             description=described,
         )
-        return cls(manifest, environment, f"{module}:{name}")
+        return cls(manifest, environment, spec_of(environment))
 
 
 class Registry:

@@ -14,7 +14,7 @@ from gym_core.errors import BadRequest, BadSession
 from gym_core.openapi import describe
 from gym_core.requests import GroupVerdictRequest, IngestRequest, TasksRequest
 from gym_core.serve import deadline_s, json_reply, parse_json
-from gym_core.service import EnvironmentService
+from gym_core.service import EnvironmentService, author
 
 MAX_WAIT_S = 30.0
 _NOT_ROW = frozenset({"response", "session_id", RUN_KEY})
@@ -55,7 +55,8 @@ class Routes:
         rows = await self.service.tasks(
             seed=asked.seed, level=asked.level, count=asked.count, split=asked.split, start=asked.start
         )
-        return json_reply({"tasks": rows})
+        with author("tasks"):  # public fields that are no JSON are the author's mistake
+            return json_reply({"tasks": rows})
 
     async def ingest(self, request: web.Request) -> web.Response:
         asked: IngestRequest = parse_json(await request.read(), IngestRequest)
@@ -110,9 +111,10 @@ class Routes:
         verdict = await self.service.verify(row, output, _options(body), session_id, limit_s)
         if isinstance(verdict, PendingVerdict):
             return json_reply({"pending": verdict}, status=202)
-        if "return=minimal" in request.headers.get("Prefer", ""):
-            return json_reply({"verdict": verdict})
-        return json_reply({**body, "reward": verdict.reward, "verdict": verdict})
+        with author("verify"):  # and so are details that are none
+            if "return=minimal" in request.headers.get("Prefer", ""):
+                return json_reply({"verdict": verdict})
+            return json_reply({**body, "reward": verdict.reward, "verdict": verdict})
 
     async def group_verdict(self, request: web.Request) -> web.Response:
         asked: GroupVerdictRequest = parse_json(await request.read(), GroupVerdictRequest)

@@ -167,6 +167,7 @@ class Sessions:
     def _start_closing(self, session_id: str) -> asyncio.Task[Exception | None]:
         """Take the session out of the table and close it in a task of its own, which no caller can cancel half-way."""
         held = self._held.pop(session_id)
+        held.closed = True
         if held.key:
             self._keys.pop(held.key, None)
         task = asyncio.get_running_loop().create_task(self._finish(held))
@@ -175,8 +176,7 @@ class Sessions:
         return task
 
     async def _finish(self, held: _Held) -> Exception | None:
-        async with held.lock:  # a tool call inside ends first
-            held.closed = True
+        async with held.lock:  # who is inside ends first; who waits behind is refused
             try:
                 close: Callable[[Session], Any] = self._environment.close
                 await settle(close(held.session))

@@ -112,7 +112,7 @@ def tool_spec(name: str, method: Callable[..., Any]) -> ToolSpec:
     """Schema of one method. Raises ValueError where a type hint is missing or a name is reserved."""
     if name in RESERVED_NAMES or not _NAME.match(name):
         raise ValueError(f"a tool may not be called {name!r}: that name is a route of the service or not an identifier")
-    hints = get_type_hints(method)
+    hints = get_type_hints(method, include_extras=True)
     described, about = _docstring(method)
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     takes_session = False

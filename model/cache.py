@@ -18,7 +18,7 @@ _FIRST_CAPACITY = 64
 
 
 class StateCache:
-    """conv [Lm, S, K-1, C] and keys, values in `dtype`; ssm [Lm, S, G, N, R*P] in fp32 at least; lengths [S] on the CPU.
+    """conv [Lm, S, K-1, C], keys and values in `dtype`; ssm [Lm, S, G, N, R*P] in fp32 at least; lengths [S] on the CPU.
 
     Every buffer starts as zeros and a reset slot is zeroed, so nothing of an earlier sequence can be read.
     """
@@ -81,6 +81,14 @@ class StateCache:
         for part in (self.conv, self.ssm, self.keys, self.values):
             part[:, index.to(part.device)] = part[:, source : source + 1].clone()
         self.lengths[index] = self.lengths[source].clone()
+
+    def swap(self, first: int, second: int) -> None:
+        """Exchange two slots' sequences, to keep those that decode together in consecutive slots."""
+        pair = self.slot_index([first, second])
+        other = pair.flip(0)
+        for part in (self.conv, self.ssm, self.keys, self.values):
+            part[:, pair.to(part.device)] = part[:, other.to(part.device)]
+        self.lengths[pair] = self.lengths[other]
 
     def slot_index(self, slots: Sequence[int] | Tensor) -> Tensor:
         """[n] int64 on the CPU; raises ValueError for a slot out of range or named twice."""

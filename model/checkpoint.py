@@ -201,8 +201,11 @@ def _write_weights(model: HybridModel, directory: Path, max_shard_bytes: int) ->
     for number, shard in enumerate(shards, 1):
         file = WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         # Views of one block must become tensors of their own before they can be stored.
-        save_file({name: tensor.to("cpu").clone().contiguous() for name, tensor in shard.items()},
-                  directory / file, metadata={"format": "pt"})
+        save_file(
+            {name: tensor.to("cpu").clone().contiguous() for name, tensor in shard.items()},
+            directory / file,
+            metadata={"format": "pt"},
+        )
         weight_map.update(dict.fromkeys(shard, file))
     if len(shards) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
@@ -214,7 +217,9 @@ def _shards(directory: Path) -> list[Path]:
         return [directory / WEIGHTS]
     if not (directory / INDEX).is_file():
         raise FileNotFoundError(f"{directory} has neither {WEIGHTS} nor {INDEX}")
-    weight_map = _read_json(directory / INDEX).get("weight_map", {})
+    weight_map = _read_json(directory / INDEX).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ValueError(f"{directory / INDEX} has no weight_map")
     files = [directory / name for name in sorted(set(weight_map.values()))]
     absent = [file.name for file in files if not file.is_file()]
     if absent:

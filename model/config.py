@@ -125,6 +125,7 @@ class HybridConfig:
             moe_intermediate_size=32,
             moe_shared_expert_intermediate_size=64,
             max_position_embeddings=4096,
+            initializer_range=0.08,  # narrow matrices need larger numbers than wide ones to be heard
         )
         return replace(config, **overrides)
 
@@ -208,7 +209,8 @@ class HybridConfig:
         )
         vocabulary = self.vocab_size * d
         active = body + num_moe * self.num_experts_per_tok * expert + vocabulary
-        return ParameterCount(body + num_moe * self.n_routed_experts * expert + 2 * vocabulary, active, active + vocabulary)
+        total = body + num_moe * self.n_routed_experts * expert + 2 * vocabulary
+        return ParameterCount(total, active, active + vocabulary)
 
 
 def _read_pattern(values: Mapping[str, Any]) -> str:

@@ -18,7 +18,8 @@ from model.cache import StateCache
 from model.config import HybridConfig
 from model.kernels.attention import attend_cached
 from model.kernels.conv import causal_conv_step
-from model.kernels.norm import gated_rms_norm, rms_norm_reference
+from model.kernels.linear import product, product_add
+from model.kernels.norm import gated_rms_norm_reference, rms_norm_reference
 from model.kernels.router import dense_weights
 from model.kernels.ssd import ssd_step
 from model.layers.attention import AttentionMixer
@@ -54,11 +55,13 @@ class DecodePlan:
     def __init__(
         self, config: HybridConfig, embeddings: Linear, blocks: Sequence[Block], norm_f: RMSNorm, lm_head: Linear
     ) -> None:
-        self._watched = [p for module in (embeddings, *blocks, norm_f, lm_head) for p in module.parameters()]
+        self._watched: list[Tensor] = [
+            p for module in (embeddings, *blocks, norm_f, lm_head) for p in module.parameters()
+        ]
         self._watched += [buffer for block in blocks for buffer in block.buffers()]
         self._fingerprint = self._state_of_weights()
         self._eps = config.layer_norm_epsilon
-        self._embeddings, self._norm, self._head = embeddings.weight, norm_f.weight, lm_head.weight.t()
+        self._embeddings, self._norm, self._head = embeddings.weight, norm_f.weight, lm_head.weight
         self._steps = _build_steps(blocks)
 
     def is_current(self) -> bool:
@@ -76,7 +79,7 @@ class DecodePlan:
         for step in self._steps:
             hidden = step(hidden, batch)
         _scatter(batch)
-        logits = _rms_norm(hidden, self._norm, self._eps) @ self._head
+        logits = product(_rms_norm(hidden, self._norm, self._eps), self._head)
         return logits if logits.dtype == torch.float64 else logits.float()
 
 
@@ -125,31 +128,37 @@ class MambaStep:
     def __init__(self, block: Block, mixer: MambaMixer, layer: int) -> None:
         self.layer, self.eps, self.shape, self.sizes = layer, block.eps, mixer.shape, mixer.sizes
         self.norm, self.gate_norm = block.norm.weight, mixer.norm.weight
-        self.in_proj, self.out_proj = mixer.in_proj.weight.t(), mixer.out_proj.weight.t()
+        self.in_proj, self.out_proj = mixer.in_proj.weight, mixer.out_proj.weight
         self.taps, self.bias = mixer.conv1d.weight, mixer.conv1d.bias
         wide = torch.promote_types(mixer.A_log.dtype, torch.float32)
         self.A, self.D, self.dt_bias = -torch.exp(mixer.A_log.to(wide)), mixer.D.to(wide), mixer.dt_bias.to(wide)
 
     def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
-        z, xBC, dt = torch.mm(_rms_norm(hidden, self.norm, self.eps), self.in_proj).split(self.sizes, -1)
+        z, xBC, dt = product(_rms_norm(hidden, self.norm, self.eps), self.in_proj).split(self.sizes, -1)
         stream = causal_conv_step(xBC, batch.conv[self.layer], self.taps, self.bias)
         rate = F.softplus(dt.to(self.A.dtype) + self.dt_bias)
         y = ssd_step(stream, rate, self.A, self.D, self.shape, batch.ssm[self.layer])
-        gated = gated_rms_norm(y, z, self.gate_norm, self.eps, self.shape.num_groups)
-        return torch.addmm(hidden, gated, self.out_proj)
+        return product_add(hidden, self._gated_norm(y, z), self.out_proj)
+
+    def _gated_norm(self, y: Tensor, z: Tensor) -> Tensor:
+        groups = self.shape.num_groups
+        if y.dtype not in (torch.float32, torch.float64):
+            return gated_rms_norm_reference(y, z, self.gate_norm, self.eps, groups)
+        gated = (F.silu(z) * y).unflatten(1, (groups, -1))
+        return F.rms_norm(gated, gated.shape[-1:], eps=self.eps).flatten(1).mul_(self.gate_norm)
 
 
 class AttentionStep:
     def __init__(self, block: Block, mixer: AttentionMixer, layer: int) -> None:
         self.layer, self.eps, self.norm, self.shape = layer, block.eps, block.norm.weight, mixer.shape
-        self.qkv_proj, self.o_proj = mixer.qkv_proj.weight.t(), mixer.o_proj.weight.t()
+        self.qkv_proj, self.o_proj = mixer.qkv_proj.weight, mixer.o_proj.weight
 
     def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
-        q, k, v = self.shape.split(torch.mm(_rms_norm(hidden, self.norm, self.eps), self.qkv_proj))
+        q, k, v = self.shape.split(product(_rms_norm(hidden, self.norm, self.eps), self.qkv_proj))
         batch.cache.write_kv(self.layer, batch.kv_rows, k, v)
         keys, values = self._cached(batch.cache.keys, batch), self._cached(batch.cache.values, batch)
         out = attend_cached(q[:, None], keys, values, batch.visible)
-        return torch.addmm(hidden, out[:, 0], self.o_proj)
+        return product_add(hidden, out[:, 0], self.o_proj)
 
     def _cached(self, buffer: Tensor, batch: Batch) -> Tensor:
         """[B, Hkv, reach, dh]."""
@@ -167,17 +176,17 @@ class DenseMoEStep:
         experts, shared = mixer.experts, mixer.shared_experts
         self.num_experts, self.units = experts.up_proj.shape[:2]
         up = (mixer.gate.weight, experts.up_proj.flatten(0, 1), shared.up_proj.weight)
-        self.up = torch.cat(up).t()
-        self.down = torch.cat((experts.down_proj.flatten(0, 1), shared.down_proj.weight.t()))
+        self.up = torch.cat(up)
+        self.down = torch.cat((experts.down_proj.flatten(0, 1).t(), shared.down_proj.weight), 1)
 
     def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
-        both = torch.mm(_rms_norm(hidden, self.norm, self.eps), self.up)
+        both = product(_rms_norm(hidden, self.norm, self.eps), self.up)
         units = both[:, self.num_experts :].relu()
         units = units * units
         routed = units[:, : self.num_experts * self.units].unflatten(1, (self.num_experts, -1))
         weights = dense_weights(both[:, : self.num_experts], self.bias, self.top_k, self.scale, self.normalise)
         routed.mul_(weights[..., None].to(routed.dtype))
-        return torch.addmm(hidden, units, self.down)
+        return product_add(hidden, units, self.down)
 
 
 class SparseMoEStep:

@@ -34,7 +34,7 @@ def prefill(
     cache: StateCache,
     slots: Sequence[int] | Tensor,
 ) -> Tensor:
-    """Run embedded tokens [T, D] through all layers, sequence b after what slots[b] holds; see `HybridModel.prefill`."""
+    """Embedded tokens [T, D] through all layers, sequence b after what slots[b] holds; see `HybridModel.prefill`."""
     plan = _continuation(layout, cache, cache.slot_index(slots))
     mamba = attention = 0
     for block in blocks:

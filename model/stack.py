@@ -86,7 +86,7 @@ class HybridModel(nn.Module):
         logits: Tensor = self.lm_head(hidden)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def prefill(
         self,
         token_ids: Tensor,

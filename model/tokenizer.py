@@ -29,6 +29,10 @@ from model.control_tokens import (
 from model.templates import default_template
 from model.tokenizer_file import NUM_BYTES, added_tokens, byte_table, stored_template, with_control, without_control
 
+SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+"""Where text is cut before pairs are merged, as in the released tokenizer's family: a word takes one mark before it,
+marks take the line breaks after them, every digit stands alone. Markup such as `</name>` and a line end stays short."""
+
 
 class Tokenizer:
     """A `tokenizer.json` (BPE, byte-level) with a chat template.
@@ -60,9 +64,11 @@ class Tokenizer:
         if vocab_size < reserved + NUM_BYTES:
             raise ValueError(f"vocab_size={vocab_size} is too small: use at least {reserved} + {NUM_BYTES}")
         learned = tokenizers.Tokenizer(models.BPE())
-        # ByteLevel's regex keeps " 12" together; splitting digits first gives one token per digit at every vocab size.
         learned.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+            [
+                pre_tokenizers.Split(tokenizers.Regex(SPLIT), behavior="isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
         )
         learned.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(

@@ -1,13 +1,20 @@
 """Demonstrations for the warm start, played by the environments' own oracles and a stated share of mistakes.
 
-A **slip** is the answer to another task of the same environment: the oracle's script for the neighbour, played in this
-task's session, so tool results stay genuine and the mistake looks like a real one. What is learnt from these is a
-policy that errs about as often as its demonstrator; what reinforcement adds on top is the point of the demo.
+A demonstrator errs in one of three ways, equally often, and the same in every environment:
+
+    confuses      does what another task of the environment asks, in this task's session
+    gives up      says that it does not know
+    stops early   leaves the last tool call out, or the end of its answer
+
+Tool results stay genuine and the mistakes look like mistakes. What is learnt from these is a policy that errs about as
+often as its demonstrator; what reinforcement adds on top is the point of the demo.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gym_core.contracts import Task
-from gym_core.environment import Environment
+from gym_core.environment import Environment, Script
 from gym_core.generate import make_tasks
 from gym_core.play import play_script
 from gym_core.seeds import rng
@@ -27,14 +34,18 @@ if TYPE_CHECKING:
 Items = list[dict[str, Any]]
 
 
+SLIPS = ("confuses", "gives_up", "stops_early")
+GIVING_UP = "I do not know."
+
+
 @dataclass(slots=True)
 class Demonstration:
-    """A played task: its items, what the demonstrator did, and whether it slipped."""
+    """A played task: its items, what the demonstrator did, and how it slipped ("" where it did not)."""
 
     environment: str
     task: Task
     output: Items
-    slipped: bool
+    slip: str = ""
 
 
 def demonstrate(
@@ -44,17 +55,33 @@ def demonstrate(
     made = make_tasks(environment, seed=seed, level=level, count=tasks, split="train")
     draw = rng(seed, "demonstrator", environment.name)
     with asyncio.Runner() as runner:
-        for number, task in enumerate(made):
-            slips = draw.random() < error_rate
-            neighbour = made[_another(draw.randrange(len(made) - 1), number)] if slips else task
-            script = environment.oracle(neighbour)
+        for task in made:
+            slip = draw.choice(SLIPS) if draw.random() < error_rate else ""
+            script = _slip(environment, task, made, slip, draw) if slip else _script(environment, task)
             output, _ = runner.run(play_script(environment, task, script, verify=False))
-            yield Demonstration(environment.name, task, output, slips)
+            yield Demonstration(environment.name, task, output, slip)
 
 
-def _another(drawn: int, own: int) -> int:
-    """Any index but one's own, from a draw over one fewer."""
-    return drawn + (drawn >= own)
+def _script(environment: Environment, task: Task) -> Script:
+    said = environment.oracle(task)
+    return said if isinstance(said, Script) else Script(reply=said)
+
+
+def _slip(environment: Environment, task: Task, tasks: Sequence[Task], slip: str, draw: random.Random) -> Script:
+    if slip == "gives_up":
+        return Script(reply=GIVING_UP)
+    if slip == "stops_early":
+        return stop_early(_script(environment, task), draw)
+    others = [other for other in draw.sample(tasks, min(2, len(tasks))) if other is not task]
+    return _script(environment, others[0]) if others else Script(reply=GIVING_UP)
+
+
+def stop_early(script: Script, draw: random.Random) -> Script:
+    """The script without its last call; without calls, the beginning of its reply, cut between words or marks."""
+    if script.calls:
+        return Script(script.calls[:-1], script.reply)
+    parts = re.findall(r"\w+|\W", script.reply)
+    return Script(reply="".join(parts[: draw.randrange(1, len(parts))]).rstrip() if len(parts) > 1 else "")
 
 
 def conversation(demonstration: Demonstration) -> list[dict[str, Any]]:
@@ -112,8 +139,9 @@ def write(path: Path, demonstrations: Sequence[Demonstration], tokenizer: Tokeni
             ids, mask = tokenise(demonstration, tokenizer)
             line = {"environment": demonstration.environment, "token_ids": ids, "loss_mask": mask}
             file.write(msgspec.json.encode(line) + b"\n")
-            count = counts.setdefault(demonstration.environment, {"demonstrations": 0, "slips": 0, "tokens": 0})
+            count = counts.setdefault(demonstration.environment, {"demonstrations": 0, "tokens": 0})
             count["demonstrations"] += 1
-            count["slips"] += demonstration.slipped
+            if demonstration.slip:
+                count[demonstration.slip] = count.get(demonstration.slip, 0) + 1
             count["tokens"] += len(ids)
     return counts

@@ -2,7 +2,8 @@
 
 runs/<id>/recipe.json          the recipe as it was run
           store.db             rollouts and metrics; tokens in files beside it
-          demonstrations.jsonl what the warm start learnt from
+          lessons.jsonl        flawless demonstrations, for the first part of the warm start
+              demonstrations.jsonl the fallible demonstrator's, for the second
           tokenizer/           learnt from the demonstrations
           before/  after/      checkpoints as transformers reads them, with tokenizer and evaluation.json
           checkpoints/         for resuming
@@ -57,6 +58,10 @@ class RunFolder:
     @property
     def store(self) -> Path:
         return self.path / "store.db"
+
+    @property
+    def lessons(self) -> Path:
+        return self.path / "lessons.jsonl"
 
     @property
     def demonstrations(self) -> Path:

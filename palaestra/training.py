@@ -21,6 +21,7 @@ import msgspec
 from gym_core.client import Client
 from gym_core.contracts import Sampling
 from gym_core.registry import Registry
+from gym_core.seeds import derive
 from gym_core.store import Run, Store
 from palaestra import demonstrations
 from palaestra.live import View
@@ -36,7 +37,7 @@ from trainer.evaluate import Evaluation, evaluate
 from trainer.grpo import Event, Grpo
 from trainer.journal import Journal
 from trainer.metrics import StoreWriter, TensorBoardWriter, Writer
-from trainer.placement import Handle, LocalPlacement, Placement
+from trainer.placement import Handle, LocalPlacement, Placement, RayPlacement
 from trainer.publisher import WeightPublisher, probe_rows
 from trainer.sft import read_demonstrations, warm_start
 
@@ -141,9 +142,7 @@ async def _phase(line: Line, name: str) -> AsyncIterator[None]:
 async def _placement(local: bool) -> Placement:
     if local:
         return LocalPlacement()
-    from palaestra.ray_cluster import local_ray
-
-    return await asyncio.to_thread(local_ray)
+    return await asyncio.to_thread(RayPlacement, os.environ.get("RAY_ADDRESS"))
 
 
 async def _start_environments(line: Line, stack: AsyncExitStack) -> ServiceProcess:
@@ -173,34 +172,42 @@ async def _warm(line: Line, resumed: bool) -> None:
     if begun:
         return
     async with _phase(line, "warm_start"):
-        view.phase("warm start", recipe.sft.steps)
+        total = recipe.sft.lessons + recipe.sft.steps
+        view.phase("warm start", total)
+        lessons = await asyncio.to_thread(read_demonstrations, folder.lessons) if recipe.sft.lessons else []
         samples = await asyncio.to_thread(read_demonstrations, folder.demonstrations)
 
         async def on_step(step: int, metrics: dict[str, float]) -> None:
             view.advance(step, metrics)
-            await line.store.put_metrics(folder.run_id, step - recipe.sft.steps, metrics)
+            await line.store.put_metrics(folder.run_id, step - total, metrics)
 
-        await warm_start(line.learner, samples, recipe.sft, seed=recipe.seed, on_step=on_step)
+        await warm_start(line.learner, samples, recipe.sft, seed=recipe.seed, lessons=lessons, on_step=on_step)
         await line.learner.call("save_model", str(folder.before), str(folder.tokenizer))
 
 
 def _write_demonstrations(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
+    """Flawless lessons and fallible demonstrations of different tasks, and the tokenizer both are written in."""
     from model.tokenizer import Tokenizer
 
     registry = Registry.discover()
-    played = []
-    for name, mix in recipe.environments.items():
-        environment = registry.load(name).cls()
-        played += demonstrations.demonstrate(
-            environment,
-            seed=recipe.seed,
-            level=mix.level,
-            tasks=recipe.sft.demonstrations,
-            error_rate=recipe.sft.error_rate,
-        )
-    tokenizer = Tokenizer.train(demonstrations.corpus(played), recipe.vocab_size)
+    played: dict[Path, list[demonstrations.Demonstration]] = {}
+    for path, error_rate, needed in (
+        (folder.lessons, 0.0, recipe.sft.lessons > 0),
+        (folder.demonstrations, recipe.sft.error_rate, True),
+    ):
+        for name, mix in recipe.environments.items() if needed else ():
+            played.setdefault(path, []).extend(
+                demonstrations.demonstrate(
+                    registry.load(name).cls(),
+                    seed=derive(recipe.seed, path.name),
+                    level=mix.level,
+                    tasks=mix.demonstrations,
+                    error_rate=error_rate,
+                )
+            )
+    tokenizer = Tokenizer.train(demonstrations.corpus(played[folder.demonstrations]), recipe.vocab_size)
     tokenizer.save(folder.tokenizer)
-    return demonstrations.write(folder.demonstrations, played, tokenizer)
+    return {path.name: demonstrations.write(path, known, tokenizer) for path, known in played.items()}
 
 
 async def _connect(line: Line, stack: AsyncExitStack, environments: ServiceProcess) -> None:

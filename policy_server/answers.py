@@ -47,6 +47,17 @@ class Turn:
     prompt: Prompt
     answers: list[Answer]
     num_cached: int = 0
+    counted: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """As the upstream counted, where one did."""
+        return self.counted.get("prompt_tokens", len(self.prompt.token_ids))
+
+    @property
+    def num_sampled_tokens(self) -> int:
+        """Of all answers; as the upstream counted, where one did."""
+        return self.counted.get("completion_tokens", sum(len(answer.sample.token_ids) for answer in self.answers))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +70,7 @@ class ChatReply:
     token_ids: np.ndarray | None = None
     logprobs: np.ndarray | None = None
     version: int = NO_VERSION
+    usage: dict[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -75,6 +87,7 @@ async def take_turn(backend: Backend, prompts: Prompts, conversation: Conversati
         request,
         prompt_token_ids=prompt.token_ids,
         known_tokens=prompt.num_known,
+        shared_tokens=prompt.num_shared,
         keep=request.keep or bool(conversation.tools),
     )
     if isinstance(backend, ChatBackend):
@@ -112,7 +125,8 @@ def _from_chat(prompts: Prompts, conversation: Conversation, prompt: Prompt, rep
         extends = known is not None and len(known) <= len(told) and bool(np.array_equal(told[: len(known)], known))
         began = "" if extends else prompt.began or "history_rewritten"
         prompt = Prompt(told, len(known) if extends and known is not None else 0, began, prompt.thinking_open)
-    return Turn(prompt=prompt, answers=[_answer(prompts, conversation, prompt, reply) for reply in replies])
+    answers = [_answer(prompts, conversation, prompt, reply) for reply in replies]
+    return Turn(prompt=prompt, answers=answers, counted=replies[0].usage if replies else {})
 
 
 def _answer(prompts: Prompts, conversation: Conversation, prompt: Prompt, reply: ChatReply) -> Answer:

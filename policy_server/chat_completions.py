@@ -76,16 +76,15 @@ def completion_object(turn: Turn, params: ChatParams, model: str, prompts: Promp
         "created": int(time.time()),
         "model": model,
         "choices": [_choice(index, answer, turn, params, prompts) for index, answer in enumerate(turn.answers)],
-        "usage": usage_of(len(turn.prompt.token_ids), [answer.sample for answer in turn.answers]),
+        "usage": usage_of(turn.num_prompt_tokens, turn.num_sampled_tokens),
     }
     if params.return_token_ids:
         body["prompt_token_ids"] = turn.prompt.token_ids.tolist()
     return body
 
 
-def usage_of(num_prompt: int, samples: list[Sample]) -> dict[str, int]:
+def usage_of(num_prompt: int, num_sampled: int) -> dict[str, int]:
     """OpenAI's token counts of one prompt and its samples."""
-    num_sampled = sum(len(sample.token_ids) for sample in samples)
     return {
         "prompt_tokens": num_prompt,
         "completion_tokens": num_sampled,

@@ -77,14 +77,15 @@ def completion_object(
 ) -> dict[str, Any]:
     """The text_completion object; choices of one prompt after the other."""
     choices = [(result, sample) for result in results for sample in result.samples]
-    usages = [usage_of(len(result.prompt_token_ids), result.samples) for result in results]
+    num_prompt = sum(len(result.prompt_token_ids) for result in results)
+    num_sampled = sum(len(sample.token_ids) for _, sample in choices)
     return {
         "id": fresh_id("cmpl"),
         "object": "text_completion",
         "created": int(time.time()),
         "model": model,
         "choices": [_choice(i, result, sample, params, prompts) for i, (result, sample) in enumerate(choices)],
-        "usage": {key: sum(usage[key] for usage in usages) for key in usages[0]},
+        "usage": usage_of(num_prompt, num_sampled),
     }
 
 

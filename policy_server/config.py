@@ -10,7 +10,8 @@ import msgspec
 class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`backend` is `embedded` (a checkpoint in this process) or `upstream` (any OpenAI-compatible address).
 
-    `checkpoint`: folder with config.json, safetensors and tokenizer.json; for an upstream the folder of its tokenizer.
+    `checkpoint`: folder with config.json, safetensors and tokenizer.json; for an upstream the folder of its tokenizer,
+    which `chat` can do without (its traces are trainable only where it tells its token ids).
     `num_slots` samples run at once, each up to `max_length` tokens with its prompt; `num_prefixes` states of prompts
     and of turns with tools are kept for whoever asks again; `prefill_tokens` bounds the prompt tokens of one step.
     `num_threads` is torch's (1 is fastest for tiny models; None leaves torch's choice). `upstream_api`: `chat` sends
@@ -24,7 +25,7 @@ class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
     device: str = "cpu"
     num_threads: int | None = 1
     num_slots: int = 128
-    num_prefixes: int = 64
+    num_prefixes: int = 128
     max_length: int = 2048
     max_waiting: int = 1024
     prefill_tokens: int = 8192

@@ -211,6 +211,7 @@ class Engine:
         return list({id(job): job for job in (*self._scheduler.waiting(), *self._runner.jobs())}.values())
 
     def _fail_running(self, error: PalaestraError) -> None:
+        self._runner.prefixes.clear()  # an entry may be there whose state was not written any more
         for job in self._runner.jobs():
             self._runner.abandon(job, error)
 

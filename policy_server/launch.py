@@ -9,15 +9,13 @@ import torch
 from gym_core.errors import BadRequest
 from model import checkpoint
 from model.cache import StateCache
+from model.control_tokens import MIN_RESERVED
 from model.stack import HybridModel
-from model.tokenizer import StreamDecoder, Tokenizer
+from model.tokenizer import NUM_BYTES, StreamDecoder, Tokenizer
 from policy_server.config import PolicyConfig
 from policy_server.engine import Engine
 from policy_server.requests import Backend
 from policy_server.upstream import ChatUpstream, Upstream
-
-RESERVED, NUM_BYTES = 18, 256
-"""Of the tokenizer that stands in where an upstream is given without one: control names and single bytes."""
 
 
 def embed(model: HybridModel, tokenizer: Tokenizer, config: PolicyConfig, version: int = 0) -> Engine:
@@ -50,11 +48,7 @@ def embed(model: HybridModel, tokenizer: Tokenizer, config: PolicyConfig, versio
 
 def open_backend(config: PolicyConfig) -> tuple[Backend, Tokenizer]:
     """The backend of these settings, running, and its tokenizer. Raises `BadRequest` naming the setting."""
-    if config.backend == "upstream" and not config.checkpoint:
-        # Only text whose ids the upstream keeps to itself is tokenised here, and such a trace is never trained on.
-        tokenizer = Tokenizer.train((), RESERVED + NUM_BYTES, RESERVED)
-    else:
-        tokenizer = _tokenizer(config.checkpoint)
+    tokenizer = _tokenizer(config)
     if config.backend == "embedded":
         try:
             model = checkpoint.load_pretrained(config.checkpoint)
@@ -78,7 +72,15 @@ def open_backend(config: PolicyConfig) -> tuple[Backend, Tokenizer]:
     return upstream, tokenizer
 
 
-def _tokenizer(folder: str) -> Tokenizer:
+def byte_tokenizer() -> Tokenizer:
+    """One token a byte, for a chat upstream whose tokens nobody knows: its text can be counted, never trained on."""
+    return Tokenizer.train([], NUM_BYTES + MIN_RESERVED)
+
+
+def _tokenizer(config: PolicyConfig) -> Tokenizer:
+    folder = config.checkpoint
+    if not folder and config.backend == "upstream" and config.upstream_api == "chat":
+        return byte_tokenizer()
     if not folder or not Path(folder).exists():
         raise BadRequest(f"there is no folder {folder!r}", field="checkpoint", hint="give one with a tokenizer.json")
     try:

@@ -1,4 +1,5 @@
-"""States worth keeping: prompts that group mates will ask again, and finished turns that the next turn continues.
+"""States worth keeping: prompts that group mates will ask again, finished turns that the next turn continues, and the
+system block with its tools that many prompts begin with.
 
 An entry is a cache slot, of those set aside for it, that holds the state after exactly some tokens under one policy
 version. A prompt's entry also has the hidden state of its last token, so the same prompt needs no computation at all.
@@ -41,13 +42,15 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, prompt: np.ndarray, known_tokens: int) -> Prefix | None:
-        """What is known of this prompt: all of it, or its first `known_tokens` but one (the state lags one token)."""
+    def __contains__(self, tokens: np.ndarray) -> bool:
+        return key_of(tokens) in self._entries
+
+    def find(self, prompt: np.ndarray, *lengths: int) -> Prefix | None:
+        """What is known of this prompt: all of it, else its beginning of the first of `lengths` that is known."""
         found = self._touch(key_of(prompt))
-        if (found is None or found.hidden is None) and 1 < known_tokens <= len(prompt):
-            found = self._touch(key_of(prompt[: known_tokens - 1]))
-        if found is not None and found.hidden is None and found.num_tokens >= len(prompt):
-            found = None
+        if found is None or found.hidden is None:
+            beginnings = (prompt[:length] for length in lengths if 0 < length < len(prompt))
+            found = next(filter(None, (self._touch(key_of(tokens)) for tokens in beginnings)), None)
         self.hits += found is not None
         self.misses += found is None
         return found

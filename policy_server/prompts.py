@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from gym_core.errors import BadRequest
@@ -19,6 +21,7 @@ from model.tokenizer import StreamDecoder, Tokenizer
 
 START = "start"
 HISTORY_REWRITTEN = "history_rewritten"
+_MAX_OPENINGS = 512
 _MAX_CACHED_CHARS = 1 << 22
 
 
@@ -51,21 +54,29 @@ class Conversation:
 
 @dataclass(slots=True, frozen=True)
 class Prompt:
-    """token_ids i64[t]; the first `num_known` are the trace that goes on; `began` is empty then, else why it is new."""
+    """token_ids i64[t]; the first `num_known` are the trace that goes on; `began` is empty then, else why it is new.
+
+    The first `num_shared` are the system block, which other conversations begin with as well.
+    """
 
     token_ids: np.ndarray
     num_known: int
     began: str
     thinking_open: bool
+    num_shared: int = 0
 
 
 class Prompts:
-    """Renders and encodes for one tokenizer; the ids of repeated stretches of text are remembered."""
+    """Renders and encodes for one tokenizer. Group mates ask the same and system prompts recur, so both are remembered:
+    whole opening prompts, and the ids of repeated stretches of text.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self._ids: OrderedDict[str, list[int]] = OrderedDict()
         self._num_chars = 0
+        self._im_start = tokenizer.control_id("<|im_start|>")
+        self._openings: OrderedDict[bytes, Prompt] = OrderedDict()
 
     def build(self, conversation: Conversation) -> Prompt:
         """The prompt of the next turn. Raises `BadRequest` naming the message or tool that is malformed."""
@@ -82,8 +93,26 @@ class Prompts:
                 ids = np.concatenate([conversation.known, self.encode(added)])
                 return Prompt(ids, len(conversation.known), "", added.thinking_open)
             began = HISTORY_REWRITTEN
-        rendered = chat.render(conversation.messages, conversation.tools, **conversation.options.as_dict())
-        return Prompt(self.encode(rendered), 0, began, rendered.thinking_open)
+        return replace(self._opening(conversation), began=began)
+
+    def _opening(self, conversation: Conversation) -> Prompt:
+        """The whole conversation rendered and encoded."""
+        options = conversation.options.as_dict()
+        content = msgspec.json.encode([conversation.messages, conversation.tools, options])
+        key = blake2b(content, digest_size=16).digest()
+        prompt = self._openings.get(key)
+        if prompt is None:
+            rendered = chat.render(conversation.messages, conversation.tools, **options)
+            ids = self.encode(rendered)
+            ids.flags.writeable = False
+            blocks = np.flatnonzero(ids == self._im_start)
+            num_shared = int(blocks[1]) if len(blocks) > 2 else 0  # system, user, …, assistant
+            prompt = self._openings[key] = Prompt(ids, 0, START, rendered.thinking_open, num_shared)
+            if len(self._openings) > _MAX_OPENINGS:
+                self._openings.popitem(last=False)
+        else:
+            self._openings.move_to_end(key)
+        return prompt
 
     def _continue(self, conversation: Conversation, known: np.ndarray) -> chat.Rendered | None:
         before = conversation.messages[: conversation.num_known_messages]

@@ -28,9 +28,10 @@ class GenerateRequest:
 
     prompt_token_ids i32[t]; `max_tokens` None means up to the end of the context; temperature 0 is greedy; `stop`
     strings end a sample once its text holds one; `stop_token_ids` come on top of the engine's own; sample i draws with
-    seed + i (None: fresh randomness); smaller `priority` goes first; `deadline_s` counts from the call; `keep`
-    says that a further turn may continue this one, `known_tokens` how much of the prompt such an earlier turn's trace
-    is; `on_delta` is called on the event loop after every step.
+    seed + i (None: fresh randomness); smaller `priority` goes first; `deadline_s` counts from the call.
+    Hints for the engine: `keep`, a further turn may continue this one; `known_tokens`, how much of the prompt is an
+    earlier turn's trace; `shared_tokens`, how much of it other prompts have too (the system block).
+    `on_delta` is called on the event loop after every step.
     """
 
     prompt_token_ids: Sequence[int] | np.ndarray
@@ -46,6 +47,7 @@ class GenerateRequest:
     deadline_s: float | None = None
     keep: bool = False
     known_tokens: int = 0
+    shared_tokens: int = 0
     on_delta: Callable[[Delta], None] | None = None
 
 

@@ -126,7 +126,7 @@ def items_of(answer: Answer) -> list[dict[str, Any]]:
 def response_object(turn: Turn, params: ResponsesParams, model: str) -> dict[str, Any]:
     """The Responses object without the echo of its parameters, as our own servers exchange it."""
     answer = turn.answers[0]
-    num_prompt, num_sampled = len(turn.prompt.token_ids), len(answer.sample.token_ids)
+    num_prompt, num_sampled = turn.num_prompt_tokens, turn.num_sampled_tokens
     kinds = reply_kinds(answer.sample.token_ids, turn.prompt.thinking_open)
     num_reasoning = sum(end - start for kind, start, end in kinds if kind == "think")
     output = items_of(answer)

@@ -21,6 +21,9 @@ from policy_server.scheduler import Admission, Job, Scheduler, Sequence
 from policy_server.slots import Slots
 from policy_server.watch import TextStream, Watch, needs_watch
 
+_MIN_SHARED = 32
+"""A shorter beginning costs less to compute again than to keep."""
+
 
 class Runner:
     """Moves admitted samples forward. `finished(job, error)` is told of every job that is over.
@@ -61,13 +64,16 @@ class Runner:
             for sequence in admission.sequences:
                 self._begin(sequence)
             mates.setdefault(key_of(admission.job.prompt), []).extend(admission.sequences)
+        # first all that may take a slot from an entry, then the looking up, then the copying
+        shared = [self._share(sequences[0].job) for sequences in mates.values()]
         hidden: list[Tensor] = []
         order: list[Sequence] = []
         fresh: list[tuple[np.ndarray, int, int]] = []
         copies: dict[int, int] = {}
-        for sequences in mates.values():
+        for sequences, num_shared in zip(mates.values(), shared, strict=True):
             job, lead = sequences[0].job, sequences[0].slot
-            known = self.prefixes.find(job.prompt, job.request.known_tokens)
+            # a finished turn's state lags by the token that was drawn last and never fed
+            known = self.prefixes.find(job.prompt, job.request.known_tokens - 1, num_shared)
             for sequence in sequences:
                 sequence.job.num_cached = 0 if known is None else known.num_tokens
             if known is not None and known.hidden is not None:
@@ -110,6 +116,18 @@ class Runner:
         """Later tokens are of this version; kept states are of older weights and go."""
         self.version = version
         self.prefixes.clear()
+
+    def _share(self, job: Job) -> int:
+        """See to it that the beginning this prompt shares with others is kept; returns its length, 0 for none."""
+        length = job.request.shared_tokens
+        if not _MIN_SHARED <= length < len(job.prompt) or job.request.known_tokens > length:
+            return 0
+        shared = job.prompt[:length]
+        if shared not in self.prefixes and job.prompt not in self.prefixes:
+            slot = self.prefixes.put(shared)
+            if slot is not None:
+                self._compute([(shared, slot, 0)])
+        return length
 
     def _compute(self, fresh: list[tuple[np.ndarray, int, int]]) -> Tensor:
         """Prefill (prompt, slot, tokens already there) packed; hidden [B, D] of the last tokens."""

@@ -16,7 +16,7 @@ from policy_server.chat_completions import ChatParams, include_usage, logprob_li
 from policy_server.completions import CompletionParams, complete, logprob_columns, text_of
 from policy_server.events import Deltas, Events, LiveContent, response_events
 from policy_server.prompts import Conversation, Prompts
-from policy_server.requests import Backend, GenerateRequest, Sample
+from policy_server.requests import Backend, GenerateRequest
 
 
 async def replay_response(request: web.Request, response: dict[str, Any]) -> web.StreamResponse:
@@ -60,7 +60,7 @@ async def stream_chat(
         logprobs = {"content": logprob_list(answer.sample, params, prompts)} if params.logprobs else None
         await send(index, {}, finish_reason=answer.finish_reason, logprobs=logprobs)
     if include_usage(params):
-        usage = usage_of(len(turn.prompt.token_ids), [answer.sample for answer in turn.answers])
+        usage = usage_of(turn.num_prompt_tokens, turn.num_sampled_tokens)
         await events.send(head | {"choices": [], "usage": usage})
     return await events.close()
 
@@ -91,7 +91,7 @@ async def stream_completion(
         choice = {"index": index, "text": text, "logprobs": None, "finish_reason": None} | more
         await events.send(head | {"choices": [choice]})
 
-    samples: list[Sample] = []
+    num_sampled = 0
     for number, ids in enumerate(tokens):
         seed = None if generate.seed is None else generate.seed + number * generate.n
         sent: dict[int, int] = defaultdict(int)
@@ -110,9 +110,9 @@ async def stream_completion(
             logprobs = None if params.logprobs is None else logprob_columns(sample, params, prompts)
             rest = text_of(sample, prompts)[sent[index] :]
             await send(first + index, rest, finish_reason=sample.finish_reason, logprobs=logprobs)
-        samples += result.samples
+        num_sampled += sum(len(sample.token_ids) for sample in result.samples)
     if (params.stream_options or {}).get("include_usage"):
-        await events.send(head | {"choices": [], "usage": usage_of(sum(map(len, tokens)), samples)})
+        await events.send(head | {"choices": [], "usage": usage_of(sum(map(len, tokens)), num_sampled)})
     return await events.close()
 
 

@@ -142,9 +142,10 @@ class ChatUpstream(Upstream):
         body["chat_template_kwargs"] = {name: value for name, value in options.items() if value is not None}
         reply = await self._ask("/v1/chat/completions", body, request)
         told = reply.get("prompt_token_ids")
-        return [self._reply(choice, told) for choice in _in_order(reply, request.n)]
+        usage = {name: count for name, count in (reply.get("usage") or {}).items() if isinstance(count, int)}
+        return [self._reply(choice, told, usage) for choice in _in_order(reply, request.n)]
 
-    def _reply(self, choice: dict[str, Any], told: Sequence[int] | None) -> ChatReply:
+    def _reply(self, choice: dict[str, Any], told: Sequence[int] | None, usage: dict[str, int]) -> ChatReply:
         message = choice.get("message")
         if not isinstance(message, dict):
             raise PolicyFault("the upstream's choice has no message", stage="upstream")
@@ -156,6 +157,7 @@ class ChatUpstream(Upstream):
             token_ids=token_ids_of(choice),
             logprobs=_logprobs_of(choice),
             version=int(message.get("policy_version", self.version)),
+            usage=usage,
         )
 
 

@@ -24,8 +24,7 @@ def main() -> int:
     options = parser.parse_args()
     if sys.version_info < MINIMUM:
         print(
-            f"error: Python {sys.version.split()[0]} is too old, 3.11 or newer is needed"
-            " (make PYTHON=python3.11 …)",
+            f"error: Python {sys.version.split()[0]} is too old, 3.11 or newer is needed (make PYTHON=python3.11 …)",
             file=sys.stderr,
         )
         return 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gym_core.contracts import Outcome
-from trainer.collect import PlayedGroup
 from trainer.pack import Sample
+from trainer.played import PlayedGroup
 
 
 def to_samples(

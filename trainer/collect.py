@@ -7,16 +7,16 @@ it has no reward and no sample: it is dropped, not retried and not scored.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from gym_core.client import Client
-from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Sampling
+from gym_core.contracts import RUN_KEY, RunOptions, Sampling
 from gym_core.errors import PalaestraError, PolicyFault, RemoteError
 from gym_core.seeds import derive
-from gym_core.tokens import TokenTrace, decode_trace
+from trainer.played import Played, PlayedGroup, open_frame
+from trainer.recall import Recall, recall
 
 Row = dict[str, Any]
 
@@ -25,24 +25,6 @@ STAGE = "collect"
 
 GRACE_S = 10.0
 """Beyond a rollout's own deadline, how long the stream may stay silent before the agent server counts as gone."""
-
-
-@dataclass(slots=True)
-class Played:
-    """A rollout with its traces opened."""
-
-    rollout: Rollout
-    traces: list[TokenTrace]
-
-
-@dataclass(slots=True)
-class PlayedGroup:
-    """The members of one group that came back, ordered by repeat, whatever their outcome."""
-
-    group_id: str
-    task_id: str
-    environment: str
-    members: list[Played] = field(default_factory=list)
 
 
 class AgentPool:
@@ -64,11 +46,13 @@ class AgentPool:
         sampling: Sampling,
         purpose: str = "train",
         seed_step: int | None = None,
+        recalled: Recall | None = None,
     ) -> list[PlayedGroup]:
         """Play each row `repeats` times. Groups come in the order of `rows`, members in the order of repeats.
 
         Seeds and ids follow from (run, purpose, step, row, repeat), so asking again gives the same rollouts;
         `seed_step` replaces the step in the seeds alone, for draws that shall be alike at every step.
+        With `recalled`, what the agent server's store already has of this step is taken from there.
         Raises the client's typed errors when the agent server is away, PolicyFault when not one rollout was scored.
         """
         groups: dict[str, PlayedGroup] = {}
@@ -90,35 +74,32 @@ class AgentPool:
                     labels={"purpose": purpose},
                 )
                 asked.append({**row, RUN_KEY: msgspec.to_builtins(options)})
-        async for played in self._stream(asked):
+        for played in await self._play(asked, recalled):
             group = groups.get(played.rollout.group_id)
             if group is not None:
                 group.members.append(played)
         for group in groups.values():
             group.members.sort(key=lambda member: member.rollout.repeat)
-        _refuse_total_failure(list(groups.values()), len(asked))
+        _refuse_total_failure(list(groups.values()), len(rows) * repeats)
         return list(groups.values())
+
+    async def _play(self, rows: list[Row], recalled: Recall | None) -> list[Played]:
+        """Recall what can be, play the rest. Every error that leaves here says that nothing was trained yet."""
+        try:
+            found, rows = await recall(self._client, rows, recalled) if recalled else ([], rows)
+            return found + ([played async for played in self._stream(rows)] if rows else [])
+        except PalaestraError as error:
+            error.stage = STAGE
+            raise
+        except ValueError as error:
+            raise RemoteError(f"the agent server's frame is no rollout: {error}", stage=STAGE, server="agent") from None
 
     async def _stream(self, rows: list[Row]) -> AsyncIterator[Played]:
         frames = self._client.stream(
             "/rollouts", {"rows": rows}, timeout_s=self._stream_timeout_s, idle_s=self._deadline_s + GRACE_S
         )
-        try:
-            async for head, blob in frames:
-                yield open_frame(head, blob)
-        except PalaestraError as error:
-            error.stage = error.stage or STAGE
-            raise
-        except ValueError as error:
-            raise RemoteError(f"the agent server's frame is no rollout: {error}", stage=STAGE, server="agent") from None
-
-
-def open_frame(head: bytes, blob: bytes) -> Played:
-    """Head and blob of one frame as a played rollout. Raises ValueError on broken bytes."""
-    rollout = msgspec.json.decode(head, type=Rollout)
-    view = memoryview(blob)
-    traces = [decode_trace(view[info.offset : info.offset + info.num_bytes]) for info in rollout.traces]
-    return Played(rollout, traces)
+        async for head, blob in frames:
+            yield open_frame(head, blob)
 
 
 def _refuse_total_failure(groups: list[PlayedGroup], num_asked: int) -> None:

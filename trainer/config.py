@@ -29,33 +29,38 @@ def _positive(record: msgspec.Struct, *names: str) -> None:
 
 
 class EnvironmentMix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One environment's share: `level` of its generator, `weight` in every batch, `tasks` in the training pool."""
+    """One environment's share: `level` of its generator, `weight` in every batch, `tasks` in the training pool.
+
+    `demonstrations` of it are in the warm start, so many flawless ones and as many of the fallible demonstrator's.
+    """
 
     level: int = 0
     weight: float = 1.0
     tasks: int = 128
+    demonstrations: int = 800
 
     def __post_init__(self) -> None:
-        _positive(self, "weight", "tasks")
+        _positive(self, "weight", "tasks", "demonstrations")
 
 
 class SftRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Warm start. `error_rate` is the stated share of corrupted demonstrations (the demonstrator is fallible).
+    """Warm start: `lessons` steps on flawless demonstrations teach skills, then `steps` on a demonstrator that errs.
 
-    `demonstrations` tasks are demonstrated per environment; `control_cpu_seconds` is what the `sft` arm spends on more
-    of them where no finished GRPO run of the same seed says what that cost.
+    `error_rate` is the stated share of its demonstrations that are wrong; a policy that imitates it errs about as
+    often. `control_cpu_seconds` is what the `sft` arm spends on more of the same where no finished GRPO run of the
+    same seed says what that cost.
     """
 
+    lessons: int = 0
     steps: int = 200
     batch: int = 40
     lr: float = 0.02
     warmup: int = 20
     error_rate: float = 0.4
-    demonstrations: int = 1000
     control_cpu_seconds: float = 120.0
 
     def __post_init__(self) -> None:
-        _positive(self, "batch", "lr", "demonstrations", "control_cpu_seconds")
+        _positive(self, "batch", "lr", "control_cpu_seconds")
         if not 0.0 <= self.error_rate < 1.0:
             raise ValueError(f"`error_rate` is a share in [0, 1), not {self.error_rate}")
 

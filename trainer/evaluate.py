@@ -10,7 +10,8 @@ import msgspec
 
 from gym_core.contracts import Outcome, Sampling, TaskProfile
 from trainer.advantage import trainable_reward
-from trainer.collect import AgentPool, PlayedGroup, Row
+from trainer.collect import AgentPool, Row
+from trainer.played import PlayedGroup
 
 
 class EnvironmentScore(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -16,14 +17,16 @@ from gym_core.errors import PalaestraError
 from trainer.advantage import group_advantages, trainable_reward
 from trainer.batch import to_samples
 from trainer.checkpointing import Checkpoints, State, check_recipe, read_state
-from trainer.collect import AgentPool, PlayedGroup
+from trainer.collect import AgentPool
 from trainer.config import Recipe
 from trainer.curriculum import Curriculum
 from trainer.evaluate import profiles
 from trainer.journal import Journal
 from trainer.metrics import Writer
 from trainer.placement import Handle
+from trainer.played import PlayedGroup
 from trainer.publisher import WeightPublisher
+from trainer.recall import Recall
 from trainer.rollout_metrics import rollout_metrics
 from trainer.shape import Shaper, shaper
 
@@ -68,6 +71,8 @@ class Grpo:
         self.curriculum, self.journal, self.checkpoints = curriculum, journal, checkpoints
         self.writers, self.on_event = writers, on_event
         self.shape = shape or shaper(recipe.arm, recipe.seed)
+        self._committed = {entry.step: entry.rollout_ids for entry in journal.entries()}
+        self._trained = -1
         self.sampling = Sampling(
             temperature=recipe.grpo.temperature, top_p=1.0, max_output_tokens=recipe.grpo.max_output_tokens
         )
@@ -76,24 +81,28 @@ class Grpo:
         """Draw, roll out, shape, advantage, train, publish, commit. Raises typed errors; see `run` for what is kept."""
         config = self.recipe.grpo
         rows = self.curriculum.draw(step)
-        metrics = self.curriculum.last_metrics
-        groups = await self.agents.run(rows, repeats=config.group_size, step=step, sampling=self.sampling)
-        metrics |= rollout_metrics(groups, version_of(step), len(rows) * config.group_size)
+        groups = await self.agents.run(
+            rows, repeats=config.group_size, step=step, sampling=self.sampling, recalled=self._recall(step)
+        )
+        metrics = self.curriculum.last_metrics | rollout_metrics(
+            groups, version_of(step), len(rows) * config.group_size
+        )
         self._emit("rollouts", step, metrics)
         rewards = self.shape(groups, step)
         advantages = [group_advantages(group, config.advantage_scale) for group in rewards]
         batch = to_samples(groups, advantages, mask_truncated=config.mask_truncated)
         metrics |= await self.learner.call("step", batch, step)
-        metrics |= await self.publisher.publish(self.learner, version_of(step + 1))
         self._learn_pass_rates(groups, step)
         self.journal.commit(step, version_of(step + 1), groups, metrics)
-        return metrics
+        self._trained = step
+        return metrics | await self.publisher.publish(self.learner, version_of(step + 1))
 
     async def run(self) -> int:
         """All steps from the start or the last checkpoint; returns the number of steps done here.
 
-        When a step fails before it has moved anything, the state at its start is saved first; when it fails later,
-        the last checkpoint stands and a resume plays the same rollouts again. The error goes to the caller.
+        When a step fails before it has trained, the state at its start is saved; when it fails after, the state at its
+        end; a learner that failed in between leaves the last checkpoint, from which the same rollouts are trained
+        again. The error goes to the caller.
         """
         start = await self._begin()
         for step in range(start, self.recipe.grpo.steps):
@@ -102,9 +111,7 @@ class Grpo:
             try:
                 metrics = await self.step(step)
             except PalaestraError as error:
-                if error.stage in ("collect", "mismatch"):
-                    self.curriculum.load_state_dict(before)
-                    await self.save(step)
+                await self._keep(step, before, error)
                 self._emit("failed", step, {}, str(error))
                 raise
             metrics["total_step_time"] = time.perf_counter() - began
@@ -114,6 +121,23 @@ class Grpo:
             if (step + 1) % self.recipe.checkpoint_every == 0 or step + 1 == self.recipe.grpo.steps:
                 await self.save(step + 1)
         return self.recipe.grpo.steps - start
+
+    async def _keep(self, step: int, before: dict[str, Any], error: PalaestraError) -> None:
+        """Save what is whole when a step has failed. What cannot be saved is noted on the error, not raised."""
+        try:
+            if error.stage in ("collect", "mismatch"):
+                self.curriculum.load_state_dict(before)
+                await self.save(step)
+            elif self._trained == step:
+                await self.save(step + 1)
+        except (PalaestraError, OSError) as second:
+            error.add_note(f"no checkpoint of this moment could be saved: {second}")
+
+    def _recall(self, step: int) -> Recall | None:
+        """What of this step may have been played before; None once a step is new to this run."""
+        if self.journal.is_new or step > max(self._committed, default=-1) + 1:
+            return None
+        return Recall(version_of(step), self._committed.get(step, frozenset()))
 
     async def _begin(self) -> int:
         """Resume where a checkpoint is, start otherwise; either way the served weights are the learner's."""
@@ -137,7 +161,12 @@ class Grpo:
         """Play every pool's tasks with the weights we start from; those it always solves are dropped."""
         rows = [row for pool in self.curriculum.pools.values() for row in pool.rows.values()]
         groups = await self.agents.run(
-            rows, repeats=self.recipe.grpo.profile_repeats, step=0, sampling=self.sampling, purpose="profile"
+            rows,
+            repeats=self.recipe.grpo.profile_repeats,
+            step=0,
+            sampling=self.sampling,
+            purpose="profile",
+            recalled=None if self.journal.is_new else Recall(version_of(0)),
         )
         dropped = self.curriculum.profile(profiles(groups, checkpoint=str(version_of(0))))
         self._emit("profile", 0, {"tasks": len(rows), "dropped": dropped})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from trainer.collect import PlayedGroup
+from trainer.played import PlayedGroup
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -19,18 +19,26 @@ class Entry(msgspec.Struct, kw_only=True):
     metrics: dict[str, float]
     groups: dict[str, list[tuple[str, str, float | None]]] = {}
 
+    @property
+    def rollout_ids(self) -> frozenset[str]:
+        return frozenset(name for members in self.groups.values() for name, _, _ in members)
+
 
 class Journal:
-    """Append-only. A torn last line (the process was killed while writing) is cut off when opened."""
+    """Append-only. A torn last line (the process was killed while writing) is cut off when opened.
+
+    `is_new`: this run was never begun before.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.is_new = not path.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            data = path.read_bytes()
-            whole = data.rfind(b"\n") + 1
-            if whole < len(data):
-                os.truncate(path, whole)
+        path.touch()
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(path, whole)
 
     def commit(self, step: int, version: int, groups: Sequence[PlayedGroup], metrics: Mapping[str, float]) -> None:
         """Durable once this returns."""
@@ -49,8 +57,6 @@ class Journal:
 
     def entries(self) -> list[Entry]:
         """All steps in order; where a step was done twice (a resume from before it) the last one counts."""
-        if not self.path.exists():
-            return []
         decoder = msgspec.json.Decoder(Entry)
         by_step = {entry.step: entry for entry in map(decoder.decode, self.path.read_bytes().splitlines())}
         return [by_step[step] for step in sorted(by_step)]

@@ -2,7 +2,7 @@
 
 Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): the momentum of a matrix is made orthogonal by five
 Newton-Schulz steps before it is applied, so every direction learns at the same speed. It leads early, which is all
-a short warm start has; one learning rate serves both (measured: docs/log.md). Embedding and head are tables, not maps, and stay with AdamW.
+a short warm start has; one learning rate serves both. Embedding and head are tables, not maps, and stay with AdamW.
 """
 
 from __future__ import annotations

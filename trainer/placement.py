@@ -11,11 +11,16 @@ in the caller, not a hang.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Protocol
 
 from gym_core.errors import DeadlineExceeded, PalaestraError
+
+LOCAL_CPUS = 2
+LOCAL_STORE_BYTES = 96 << 20
+"""A local Ray holds a learner and a policy engine; what they send each other is small."""
 
 
 class ActorDied(PalaestraError):
@@ -136,9 +141,10 @@ async def _as_future(reference: Any) -> Any:
 
 
 class RayPlacement:
-    """Ray actors, on one machine or a cluster. `address` None starts a local Ray; `options` go to every actor."""
+    """Ray actors, on one machine or a cluster. `address` None starts a small local Ray; `options` go to every actor."""
 
     def __init__(self, address: str | None = None, *, call_timeout_s: float = 3600.0, **options: Any) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
         self._call_timeout_s = call_timeout_s
@@ -146,7 +152,8 @@ class RayPlacement:
         self._handles: list[RayHandle] = []
         self._started = not ray.is_initialized()
         if self._started:
-            ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False)
+            small: dict[str, Any] = {} if address else {"num_cpus": LOCAL_CPUS, "object_store_memory": LOCAL_STORE_BYTES}
+            ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False, **small)
 
     async def place(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Handle:
         import ray

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from gym_core.contracts import Outcome
 from trainer.advantage import trainable_reward
-from trainer.collect import Played, PlayedGroup
 from trainer.metrics import Metrics
+from trainer.played import Played, PlayedGroup
 
 
 def rollout_metrics(groups: Sequence[PlayedGroup], version: int, num_asked: int) -> dict[str, float]:
@@ -24,6 +24,7 @@ def rollout_metrics(groups: Sequence[PlayedGroup], version: int, num_asked: int)
             metrics.mean("frac_reward_zero_std", float(max(rewards) == min(rewards)), 1)
         for member in group.members:
             _add_member(metrics, member, version)
+    metrics.sum("rollouts/recalled", sum(member.recalled for group in groups for member in group.members))
     metrics.sum("rollouts/lost", num_asked - sum(len(group.members) for group in groups))
     return metrics.reduce()
 

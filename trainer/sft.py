@@ -10,6 +10,7 @@ Batches are drawn without replacement within an epoch, each epoch in its own see
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
@@ -80,21 +81,27 @@ async def warm_start(
     recipe: SftRecipe,
     *,
     seed: int,
+    lessons: Sequence[Sample] = (),
     on_step: OnStep | None = None,
     cpu_seconds: float | None = None,
     first_batch: int = 0,
 ) -> int:
-    """Train on demonstrations: Muon and AdamW, warm-up, linear decay to a tenth. Returns the steps taken.
+    """Train on `lessons`, then on demonstrations: Muon and AdamW, warm-up, linear decay to a tenth over both.
 
+    Returns the steps taken.
     With `cpu_seconds` it goes on until the learner's process has spent that much (the SFT-only control arm) and the
     decay follows the time instead of `recipe.steps`; `first_batch` continues the order of an earlier warm start.
     """
     await learner.call("begin", "sft", recipe.lr)
     stream = batches(samples, recipe.batch, seed, first_batch)
+    num_lessons = recipe.lessons if lessons else 0
+    if num_lessons:
+        stream = chain(islice(batches(lessons, recipe.batch, seed), num_lessons), stream)
+    steps = num_lessons + recipe.steps
     spent = 0.0
     step = 0
-    while spent < cpu_seconds if cpu_seconds is not None else step < recipe.steps:
-        progress = spent / cpu_seconds if cpu_seconds is not None else step / recipe.steps
+    while spent < cpu_seconds if cpu_seconds is not None else step < steps:
+        progress = spent / cpu_seconds if cpu_seconds is not None else step / steps
         scale = warmup(step, recipe.warmup) * linear_decay(progress)
         metrics = await learner.call("sft_step", next(stream), scale)
         spent += metrics["sft/cpu_seconds"]

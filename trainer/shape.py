@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from gym_core.seeds import rng
 from trainer.advantage import trainable_reward
-from trainer.collect import PlayedGroup
+from trainer.played import PlayedGroup
 
 Rewards = list[list[float | None]]
 Shaper = Callable[[Sequence[PlayedGroup], int], Rewards]

@@ -14,9 +14,13 @@ from environments.instruction_following.conflicts import compatible
 from environments.instruction_following.instructions import Instruction, witness
 from environments.instruction_following.verifiers import REGISTRY, Draw
 from environments.instruction_following.witness import Impossible
+from environments.instruction_following.words import POOL
 
 LEVELS = range(6)
 TRIES = 100
+SMALL_POOL = 20
+"""The words that level 0 asks for come from so many; its topics from all of them."""
+
 KINDS = ("note", "story", "letter", "poem", "report", "speech")
 EXISTENCE = "keywords:existence"
 NOT_GENERATED = frozenset(("detectable_format:constrained_response", "language:response_language"))
@@ -45,22 +49,22 @@ def make(rng: random.Random, level: int) -> dict[str, Any]:
 
 
 def _shortest(rng: random.Random) -> tuple[str, list[Instruction], str]:
-    """`Last word: stone. Write about rain.` and `rain is stone`: repeating the end of the prompt is no answer."""
-    draw = Draw(rng)
-    topic, word, other = draw.word(), draw.word(), draw.word()
+    """`Last word: stone. Write about rain.` and `it is stone`: repeating the end of the prompt is no answer."""
+    word, other = rng.sample(POOL[:SMALL_POOL], 2)
+    topic = rng.choice([name for name in POOL if name not in (word, other)])
     wish, instruction, proof = rng.choice(
         (
-            (f"First word: {word}.", ("first_word:first_word_answer", {"first_word": word}), f"{word} is {topic}"),
-            (f"Last word: {word}.", ("last_word:last_word_answer", {"last_word": word}), f"{topic} is {word}"),
+            (f"First word: {word}.", ("first_word:first_word_answer", {"first_word": word}), f"{word} is it"),
+            (f"Last word: {word}.", ("last_word:last_word_answer", {"last_word": word}), f"it is {word}"),
             (
                 f"Word 2 is {word}.",
                 ("keywords:keyword_specific_position", {"keyword": word, "n": 1, "m": 2}),
-                f"the {word} {topic}",
+                f"the {word} is",
             ),
             (
                 f"End with: {word} {other}.",
                 ("startend:end_checker", {"end_phrase": f"{word} {other}"}),
-                f"{topic} is {word} {other}",
+                f"it is {word} {other}",
             ),
         )
     )

@@ -21,6 +21,8 @@ _NAMES = (
     "Abe Bea Cleo Dov Eli Flo Gia Hugo Ida Jude Kim Liv Milo Noa"
 )
 NAMES = _NAMES.split()
+FEW_NAMES = 24
+"""Level 0 knows so many people."""
 
 DEPOSITS = (
     "Add {n} to {a}.", "Add {n} for {a}.", "Give {a} {n}.", "Give {n} to {a}.", "Pay {n} to {a}.", "Pay {a} {n}.",
@@ -102,7 +104,7 @@ def make(rng: random.Random, level: int) -> dict[str, Any]:
 
 def _one_call(scene: Scene) -> dict[str, Any]:
     """`Add 5 to Ana.`: one call; accounts bear their owners' names."""
-    for name in scene.rng.sample(NAMES, 3):
+    for name in scene.rng.sample(NAMES[:FEW_NAMES], 3):
         scene.books[name] = Account(name, name, scene.rng.randint(0, 9))
     scene.start()
     name, amount = scene.rng.choice(list(scene.books)), scene.rng.randint(1, 9)

@@ -41,4 +41,6 @@ class Math(Environment):
         return Verdict(reward=reward, details={"reason": reason})
 
     def oracle(self, task: Task) -> str:
-        return "\\boxed{" + str(task["expected_answer"]) + "}"
+        from environments.maths.grading import strip_delimiters
+
+        return "\\boxed{" + strip_delimiters(str(task["expected_answer"])) + "}"

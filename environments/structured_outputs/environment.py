@@ -44,4 +44,6 @@ class StructuredOutputs(Environment):
         return Verdict(reward=graded.reward, details={"error_type": graded.error, "error_message": graded.message})
 
     def oracle(self, task: Task) -> str:
+        if task.get("sample") is None:
+            raise NotImplementedError("a row from outside brings no answer: the oracle knows generated tasks only")
         return str(task["sample"])

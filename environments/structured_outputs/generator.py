@@ -1,8 +1,8 @@
 """Generated tasks of six levels: fields × depth × kinds of constraint × formats, each with its own answer.
 
-    0  two fields, JSON, the schema is the whole prompt          3  nested, bounds, patterns, dates; + TOML, XML
-    1  three to five fields, JSON                                4  lists of records, nullable unions; + CSV
-    2  four to six fields and lists, a document; JSON, YAML      5  deep, $defs, anyOf, const, distractor document
+0  two fields, JSON, the schema is the whole prompt          3  nested, bounds, patterns, dates; + TOML, XML
+1  three to five fields, JSON                                4  lists of records, nullable unions; + CSV
+2  four to six fields and lists, a document; JSON, YAML      5  deep, $defs, anyOf, const, distractor document
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ KEYS = (
     "road", "lamp",
 )
 # fmt: on
+FEW_KEYS = 20
+"""Level 0 knows so many keys."""
+
 FIXED: dict[str, Any] = {"integer": 3, "string": "Oslo", "boolean": True}
 """What the oracle of level 0 says for each type."""
 
@@ -70,7 +73,7 @@ def _row(schema_str: str, kind: str, sample: str) -> dict[str, Any]:
 
 
 def _smallest(rng: random.Random) -> dict[str, Any]:
-    kinds = {key: rng.choice(tuple(FIXED)) for key in rng.sample(KEYS, 2)}
+    kinds = {key: rng.choice(tuple(FIXED)) for key in rng.sample(KEYS[:FEW_KEYS], 2)}
     text = compact({"type": "object", "properties": {key: {"type": kind} for key, kind in kinds.items()}})
     sample = compact({key: FIXED[kind] for key, kind in kinds.items()})
     return {**_row(text, "json", sample), "prompt": f"JSON: {text}"}
@@ -138,9 +141,7 @@ def _sentences(value: Any, path: tuple[str, ...]) -> list[str]:
         return [line for key, inner in value.items() for line in _sentences(inner, (*path, key))]
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         return [
-            line
-            for number, item in enumerate(value, start=1)
-            for line in _sentences(item, (*path, f"number {number}"))
+            line for number, item in enumerate(value, start=1) for line in _sentences(item, (*path, f"number {number}"))
         ]
     subject = " ".join(path)
     if isinstance(value, list):

@@ -1,7 +1,7 @@
 """Two gradings of one reply: does the answer fit the schema?
 
-    strict:     text ─▶ no fence ─▶ one document, no key twice, no NaN ─▶ strict schema, formats checked ─▶ 1.0 | 0.0
-    published:  all texts ─▶ lenient reading ─▶ schema made strict through dictionaries ─▶ 1.0 | 0.0
+strict:     text ─▶ no fence ─▶ one document, no key twice, no NaN ─▶ strict schema, formats checked ─▶ 1.0 | 0.0
+published:  all texts ─▶ lenient reading ─▶ schema made strict through dictionaries ─▶ 1.0 | 0.0
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterable
 from typing import Any
 
-from environments.structured_outputs.reading import ParseError, refuse_bombs
+from environments.structured_outputs.reading import ParseError, count_aliases, refuse_bombs
 from gym_core.reply import ToolCall
 
 MAX_ALIASES = 32
@@ -47,11 +47,7 @@ def _read_yaml(text: str) -> Any:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        aliases = 0
-        if "*" in text:
-            for event in yaml.parse(text, Loader=loader):
-                aliases += isinstance(event, yaml.AliasEvent)
-        if aliases > MAX_ALIASES:
+        if count_aliases(text) > MAX_ALIASES:
             raise ParseError(f"more than {MAX_ALIASES} aliases")
         return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
@@ -75,9 +71,7 @@ def _from_xml(value: Any, schema: Any) -> Any:
     kind = schema["type"]
     if kind == "object" and isinstance(value, dict):
         properties = schema.get("properties", {})
-        return {
-            key: _from_xml(inner, properties[key]) if key in properties else inner for key, inner in value.items()
-        }
+        return {key: _from_xml(inner, properties[key]) if key in properties else inner for key, inner in value.items()}
     if kind == "array":
         if isinstance(value, dict) and len(value) == 1:
             value = next(iter(value.values()))

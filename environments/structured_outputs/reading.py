@@ -19,6 +19,7 @@ MAX_BRACKETS = 200
 """Brackets deeper than this are refused before a parser whose time grows with the square of the depth sees them."""
 
 _DOTTED = re.compile(r"""(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){48}""")
+_LONG_NUMBER = re.compile(r"0[xobXOB][0-9A-Fa-f_]{400}|[0-9][0-9_]{4300}")
 _COMPACT_NESTING = re.compile(r"(?:[-?:][ \t]+){48}")
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,400})", re.ASCII)
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,400})(?:\.\d{1,400})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
@@ -53,6 +54,8 @@ def refuse_bombs(kind: str, text: str) -> None:
     """Raise `ParseError` for a text that is short to write and long to read."""
     if len(text) > MAX_LENGTH:
         raise ParseError(f"longer than {MAX_LENGTH} characters")
+    if kind in ("toml", "yaml") and _LONG_NUMBER.search(text):
+        raise ParseError("a number of very many digits")
     if kind == "toml" and _DOTTED.search(text):
         raise ParseError("a key of very many parts")
     if kind == "yaml" and (_depth(text) > MAX_BRACKETS or _COMPACT_NESTING.search(text)):
@@ -95,30 +98,39 @@ def _finite(digits: str) -> float:
 
 @functools.lru_cache(maxsize=1)
 def _yaml_loader() -> Any:
-    """PyYAML's safe loader that refuses aliases, merge keys and duplicate keys. Made on first use."""
+    """PyYAML's safe loader that refuses merge keys and duplicate keys. Made on first use."""
     import yaml
 
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
     class Loader(base):  # type: ignore[misc, valid-type]
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                raise ParseError("aliases are not part of the answer")
-            return super().compose_node(parent, index)
-
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if len(set(keys)) != len(node.value):
+            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if len({key.value for key in keys}) != len(node.value):
                 raise ParseError("a key is given twice, or is no text")
+            if any(key.tag == "tag:yaml.org,2002:merge" for key in keys):
+                raise ParseError("merge keys are not part of the answer")
             return super().construct_mapping(node, deep)
 
     return Loader
+
+
+def count_aliases(text: str) -> int:
+    """How often a YAML text says `*name`: each one may multiply what it stands for."""
+    import yaml
+
+    if "*" not in text:
+        return 0
+    events = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return sum(isinstance(event, yaml.AliasEvent) for event in events)
 
 
 def _read_yaml(text: str) -> Any:
     import yaml
 
     try:
+        if count_aliases(text):
+            raise ParseError("aliases are not part of the answer")
         return yaml.load(text, Loader=_yaml_loader())
     except yaml.YAMLError as error:
         raise ParseError(f"{type(error).__name__}: {str(error)[:160]}") from None
@@ -153,7 +165,9 @@ def _from_xml(value: Any, schema: Any, root: Any) -> Any:
         properties = node.get("properties") or {}
         return {key: _from_xml(inner, properties.get(key), root) for key, inner in value.items()}
     if "array" in types:
-        return [_from_xml(item, node.get("items"), root) for item in _xml_items(value, _described(node.get("items"), root))]
+        return [
+            _from_xml(item, node.get("items"), root) for item in _xml_items(value, _described(node.get("items"), root))
+        ]
     if value is None:
         return None if "null" in types else "" if "string" in types else None
     return scalar(value, types) if isinstance(value, str) else value

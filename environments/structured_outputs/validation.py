@@ -67,7 +67,7 @@ def complaint(validator: jsonschema_rs.Draft202012Validator, value: Any) -> str:
         validator.validate(copied.value)
     except jsonschema_rs.ValidationError as error:
         return brief(error)
-    except (ValueError, UnicodeError) as error:
+    except ValueError as error:
         raise Unreadable(brief(error)) from None
     return ""
 
@@ -81,7 +81,7 @@ def accepts(validator: jsonschema_rs.Draft202012Validator, value: Any) -> bool:
         fills = _NO_TYPE if plain.opaque else (None,)
         infinities = (_NOT_A_NUMBER, _HUGE) if plain.infinite else (_NOT_A_NUMBER,)
         return all(_fits(validator, _Copy(value, fill, huge)) for fill in fills for huge in infinities)
-    except UnicodeError as error:
+    except ValueError as error:
         raise Unreadable(brief(error)) from None
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from model.kernels.linear import product
 from model.kernels.router import Routing
 
 
@@ -94,11 +95,11 @@ class _SortedExperts(torch.autograd.Function):
         out = torch.empty_like(xs)
         blocks = _blocks(order.ends)
         for e, rows in blocks:
-            torch.mm(xs[rows], up[e].t(), out=r[rows])
+            r[rows] = product(xs[rows], up[e])
         r.relu_()
         weighted = (r * r).mul_(ws[:, None])
         for e, rows in blocks:
-            torch.mm(weighted[rows], down[e], out=out[rows])
+            out[rows] = product(weighted[rows], down[e].t())
         ctx.save_for_backward(xs, ws, r, up, down)
         ctx.order, ctx.blocks, ctx.top_k, ctx.weight_dtype = order, blocks, experts.shape[1], weights.dtype
         return _combine(out, order, experts.shape[1])
@@ -111,7 +112,7 @@ class _SortedExperts(torch.autograd.Function):
         gs = grad.index_select(0, order.token)
         gr = torch.empty_like(r)
         for e, rows in blocks:
-            torch.mm(gs[rows], down[e].t(), out=gr[rows])
+            gr[rows] = product(gs[rows], down[e])
         a = r * r
         d_weights = (a * gr).sum(-1).index_select(0, order.inverse).view(-1, ctx.top_k)
         a.mul_(ws[:, None])
@@ -119,7 +120,7 @@ class _SortedExperts(torch.autograd.Function):
         d_up, d_down = torch.zeros_like(up), torch.zeros_like(down)
         dxs = torch.empty_like(xs)
         for e, rows in blocks:
-            torch.mm(dz[rows], up[e], out=dxs[rows])
+            dxs[rows] = product(dz[rows], up[e].t())
             torch.mm(dz[rows].t(), xs[rows], out=d_up[e])
             torch.mm(a[rows].t(), gs[rows], out=d_down[e])
         return _combine(dxs, order, ctx.top_k), d_weights.to(ctx.weight_dtype), d_up, d_down, None

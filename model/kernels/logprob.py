@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from model.kernels.linear import product, weight_gradient
 
 # Logits held at a time; a few megabytes stay in cache.
 _CHUNK_NUMBERS = 1 << 20
@@ -28,7 +29,7 @@ def linear_logprob(
 def linear_logprob_reference(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The specification, with all logits at once."""
     wide = torch.promote_types(hidden.dtype, torch.float32)
-    log_probs = F.linear(hidden, weight).to(wide).log_softmax(-1)
+    log_probs = torch.mm(hidden, weight.t()).to(wide).log_softmax(-1)
     entropy = -(log_probs.exp() * log_probs).sum(-1)
     return log_probs.gather(1, targets[:, None])[:, 0], entropy
 
@@ -40,16 +41,16 @@ def _chunks(num_tokens: int, vocab_size: int, chunk_numbers: int) -> list[slice]
 
 class _LinearLogprob(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk_numbers: int
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk_numbers: int) -> tuple[Tensor, Tensor]:
         wide = torch.promote_types(hidden.dtype, torch.float32)
         logprobs = torch.empty(len(hidden), dtype=wide, device=hidden.device)
         entropy = torch.empty_like(logprobs)
         for rows in _chunks(len(hidden), len(weight), chunk_numbers):
-            log_probs = F.linear(hidden[rows], weight).to(wide).log_softmax(-1)
+            logits = product(hidden[rows], weight).to(wide)
+            log_probs = logits.log_softmax(-1)
             logprobs[rows] = log_probs.gather(1, targets[rows, None])[:, 0]
-            entropy[rows] = (log_probs.exp() * log_probs).sum(-1).neg_()
+            # The fused softmax is quicker than the exponential of what is already there.
+            entropy[rows] = logits.softmax(-1).mul_(log_probs).sum(-1).neg_()
         ctx.save_for_backward(hidden, weight, targets, entropy)
         ctx.chunk_numbers = chunk_numbers
         ctx.set_materialize_grads(False)
@@ -66,17 +67,16 @@ class _LinearLogprob(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight, dtype=entropy.dtype)
         for rows in _chunks(len(hidden), len(weight), ctx.chunk_numbers):
-            log_probs = F.linear(hidden[rows], weight).to(entropy.dtype).log_softmax(-1)
-            dz = log_probs.exp()
+            logits = product(hidden[rows], weight).to(entropy.dtype)
+            dz = logits.softmax(-1)
             if grad_entropy is None:
-                scale = -grad_logprob[rows, None]
+                assert grad_logprob is not None
+                dz.mul_(-grad_logprob[rows, None])
             else:
-                scale = log_probs.add_(entropy[rows, None]).mul_(-grad_entropy[rows, None])
-                if grad_logprob is not None:
-                    scale = scale.sub_(grad_logprob[rows, None])
-            dz.mul_(scale)
+                scale = logits.log_softmax(-1).add_(entropy[rows, None]).mul_(-grad_entropy[rows, None])
+                dz.mul_(scale if grad_logprob is None else scale.sub_(grad_logprob[rows, None]))
             if grad_logprob is not None:
                 dz.scatter_add_(1, targets[rows, None], grad_logprob[rows, None].to(dz.dtype))
-            torch.mm(dz.to(weight.dtype), weight, out=d_hidden[rows])
-            d_weight.addmm_(dz.t(), hidden[rows].to(dz.dtype))
+            d_hidden[rows] = product(dz.to(weight.dtype), weight.t())
+            d_weight += weight_gradient(dz, hidden[rows].to(dz.dtype))
         return d_hidden, d_weight.to(weight.dtype), None, None

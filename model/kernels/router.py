@@ -19,9 +19,7 @@ class Routing(NamedTuple):
     weights: Tensor  # [T, k] fp32 or higher
 
 
-def route(
-    x: Tensor, gate_weight: Tensor, bias: Tensor, top_k: int, scale: float, normalise: bool
-) -> Routing:
+def route(x: Tensor, gate_weight: Tensor, bias: Tensor, top_k: int, scale: float, normalise: bool) -> Routing:
     """x [T, D], gate_weight [E, D], bias [E] -> the k experts of each token and their weights.
 
     Gradients reach x and gate_weight through the weights; freezing the gate does not cut the path to x.

@@ -8,6 +8,7 @@ dY . (Y - D x) and its column sums are U . dU. Shapes as in `ssd`; X chunks of Q
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +33,9 @@ def chunked_ssd(
     return result
 
 
+_LOG2_E = math.log2(math.e)
+
+
 class _Chunks(NamedTuple):
     """What both directions need, in fp32 at least."""
 
@@ -50,7 +54,7 @@ def _gather(xBC: Tensor, dt: Tensor, A: Tensor, shape: SSDShape, chunks: ChunkMa
     x, b, c = stream.split((shape.inner, width, width), -1)
     dt_chunk = chunks.map.take_zero_padded(dt).to(wide).view(num, size, -1)
     return _Chunks(
-        x.unflatten(-1, (shape.num_heads, shape.head_dim)),
+        x.contiguous().unflatten(-1, (shape.num_heads, shape.head_dim)),
         _by_group(b, shape.num_groups),
         _by_group(c, shape.num_groups),
         dt_chunk,
@@ -74,11 +78,14 @@ def _by_head(rows: Tensor) -> Tensor:
 
 
 def _decay_matrix(s: Tensor) -> Tensor:
-    """L [X, H, Q, Q] from s [X, Q, H]; the future is masked before the exponential, where it could overflow."""
-    by_head = s.transpose(1, 2).contiguous()
+    """L [X, H, Q, Q] from s [X, Q, H]; the future is masked before the exponential, where it could overflow.
+
+    Base 2, because torch's exp2 is several times as fast as its exp on some CPUs and never slower.
+    """
+    by_head = (s * _LOG2_E).transpose(1, 2).contiguous()
     size = by_head.shape[-1]
     future = torch.full((size, size), float("-inf"), dtype=s.dtype, device=s.device).triu_(1)
-    return (by_head[..., :, None] - by_head[..., None, :]).add_(future).exp_()
+    return (by_head[..., :, None] - by_head[..., None, :]).add_(future).exp2_()
 
 
 def _per_channel(heads: Tensor, shape: SSDShape) -> Tensor:
@@ -172,9 +179,7 @@ class _ChunkedSSD(torch.autograd.Function):
         return d_xBC, d_dt, d_A, d_D, (d_initial if ctx.has_initial else None), None, None
 
 
-def _pass_states(
-    added: Tensor, decay: Tensor, initial: Tensor | None, chunks: ChunkMap
-) -> tuple[Tensor, Tensor]:
+def _pass_states(added: Tensor, decay: Tensor, initial: Tensor | None, chunks: ChunkMap) -> tuple[Tensor, Tensor]:
     """States before and after each chunk, both [X, G, N, R*P]."""
     before, after = torch.empty_like(added), torch.empty_like(added)
     for step, (first, count) in enumerate(chunks.steps):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from model.kernels.linear import linear, linear_add
 
 
 class Linear(nn.Module):
@@ -15,11 +16,11 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.empty(size_out, size_in, device=device, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight)
+        return linear(x, self.weight)
 
     def add_to(self, residual: Tensor, x: Tensor) -> Tensor:
         """residual + x W^T in one product."""
-        return torch.addmm(residual, x, self.weight.t())
+        return linear_add(residual, x, self.weight)
 
 
 class RMSNorm(nn.Module):

@@ -38,9 +38,7 @@ class MambaMixer(nn.Module):
 
     def __init__(self, config: HybridConfig, device: torch.device | None, dtype: torch.dtype) -> None:
         super().__init__()
-        self.shape = SSDShape(
-            config.mamba_num_heads, config.mamba_head_dim, config.n_groups, config.ssm_state_size
-        )
+        self.shape = SSDShape(config.mamba_num_heads, config.mamba_head_dim, config.n_groups, config.ssm_state_size)
         self.eps = config.layer_norm_epsilon
         self.sizes = (config.mamba_inner_size, config.conv_dim, config.mamba_num_heads)
         self.in_proj = Linear(config.hidden_size, config.in_proj_size, device, dtype)

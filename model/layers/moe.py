@@ -18,9 +18,7 @@ class Router(nn.Module):
 
     def __init__(self, config: HybridConfig, device: torch.device | None, dtype: torch.dtype) -> None:
         super().__init__()
-        self.weight = nn.Parameter(
-            torch.empty(config.n_routed_experts, config.hidden_size, device=device, dtype=dtype)
-        )
+        self.weight = nn.Parameter(torch.empty(config.n_routed_experts, config.hidden_size, device=device, dtype=dtype))
         bias = torch.zeros(config.n_routed_experts, device=device, dtype=torch.float32)
         self.register_buffer("e_score_correction_bias", bias)
 
@@ -62,9 +60,7 @@ class MoEMixer(nn.Module):
         counts = torch.zeros(config.n_routed_experts, device=device, dtype=torch.int64)
         self.register_buffer("expert_counts", counts, persistent=False)
 
-    def forward(
-        self, x: Tensor, residual: Tensor, counted: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor, counted: Tensor | None = None) -> Tensor:
         """x, residual [T, D] -> residual + mixer(x). counted [T] bool: tokens that enter the counts (None: all)."""
         bias = self.gate.e_score_correction_bias
         routing = route(x, self.gate.weight, bias, self.top_k, self.scale, self.normalise)

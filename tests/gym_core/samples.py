@@ -49,6 +49,8 @@ class Sums(Environment):
             return 7.0
         if reply.text == "words":
             return "good"  # type: ignore[return-value]
+        if reply.text == "details":
+            return Verdict(reward=1.0, details={"set": object()})  # type: ignore[return-value]
         if reply.text == "judge":
             raise JudgeFault("the judge is away")
         return float(reply.text.strip() == str(task["secret_sum"]))

@@ -73,7 +73,7 @@ async def test_exceptions_travel_typed() -> None:
         assert fault.value.hint.startswith("raised at samples.py:")
         with pytest.raises(ToolFault, match="no"):
             await grade(pool, "fault")
-        with pytest.raises(EnvironmentFault, match="AttributeError|PicklingError"):
+        with pytest.raises(EnvironmentFault, match=r"AttributeError|PicklingError"):
             await grade(pool, "unpicklable")
         assert (await grade(pool, "fine")).reward == 1.0
 
@@ -97,7 +97,7 @@ async def test_a_job_that_overruns_is_killed_and_the_worker_replaced() -> None:
 
 async def test_a_worker_that_dies_is_a_fault_and_is_replaced() -> None:
     async with pool_of("Heavy") as pool:
-        with pytest.raises(EnvironmentFault, match="exited with status 3|connection broke"):
+        with pytest.raises(EnvironmentFault, match=r"exited with status 3|connection broke"):
             await grade(pool, "die")
         assert (await grade(pool, "fine")).reward == 1.0
 
@@ -219,12 +219,15 @@ def test_workers_die_with_their_parent_even_in_the_middle_of_a_job() -> None:
 
         asyncio.run(main())
     """
-    with subprocess.Popen(
+    parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, cwd=ROOT, text=True
-    ) as parent:
+    )
+    try:
         assert parent.stdout is not None
         worker = psutil.Process(int(parent.stdout.readline()))
+    finally:
         parent.kill()
+        parent.communicate()
     psutil.wait_procs([worker], timeout=5)
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 

@@ -90,9 +90,20 @@ async def test_equal_prompts_are_computed_once_while_their_state_is_kept(make_en
     assert all(ids(result) == ids(results[0]) for result in results)
 
 
+async def test_a_shared_beginning_is_computed_once(make_engine: Callable[..., Engine]) -> None:
+    plain, engine = make_engine(), make_engine(num_prefixes=8)
+    system = list(range(30, 70))
+    requests = [ask(prompt_token_ids=[*system, 80 + i, 90], seed=i, shared_tokens=40) for i in range(5)]
+    got = await asyncio.gather(*map(engine.generate, requests))
+    assert engine.stats["prefilled_tokens"] == 40 + 5 * 2
+    assert [result.num_cached for result in got] == [40] * 5
+    assert [ids(result) for result in got] == [ids(await plain.generate(request)) for request in requests]
+
+
 async def test_many_prompts_through_a_small_prefix_cache(make_engine: Callable[..., Engine]) -> None:
     plain, kept = make_engine(num_slots=4), make_engine(num_slots=4, num_prefixes=2)
     requests = [ask(prompt_token_ids=[30 + i % 5] * 3, seed=i, n=1 + i % 3, keep=i % 2 == 0) for i in range(20)]
+    requests += [ask(prompt_token_ids=[70 + i % 3] * 40 + [i], seed=i, shared_tokens=40) for i in range(30, 40)]
     want = await asyncio.gather(*(plain.generate(request) for request in requests))
     got = await asyncio.gather(*(kept.generate(request) for request in requests))
     assert [ids(result) for result in got] == [ids(result) for result in want]
@@ -270,6 +281,20 @@ async def test_a_step_that_raises_fails_what_runs_and_the_engine_lives_on(engine
         await engine.generate(ask())
     assert len((await engine.generate(ask())).samples[0].token_ids) == 12
     assert engine.stats["free_slots"] == 8
+
+
+async def test_a_prefill_that_raises_leaves_no_state_behind(make_engine: Callable[..., Engine], model: Any) -> None:
+    engine, prefill = make_engine(num_prefixes=4), model.prefill
+
+    def explode(*_: Any) -> None:
+        model.prefill = prefill
+        raise RuntimeError("out of memory")
+
+    model.prefill = explode
+    request = ask(prompt_token_ids=[*range(30, 70), 80], shared_tokens=40, seed=1)
+    with pytest.raises(PolicyFault):
+        await engine.generate(request)
+    assert ids(await engine.generate(request)) == ids(await make_engine().generate(request))
 
 
 async def test_closing_answers_everyone(make_engine: Callable[..., Engine], model: Any) -> None:

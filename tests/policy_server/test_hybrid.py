@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -117,3 +118,13 @@ async def test_an_upstream_needs_an_address(tokenizer: Tokenizer, tmp_path: Path
     with pytest.raises(BadRequest) as caught:
         open_backend(PolicyConfig(backend="upstream", checkpoint=str(tmp_path)))
     assert caught.value.field == "upstream_url"
+
+
+async def test_a_chat_upstream_needs_no_tokenizer_and_a_token_upstream_does() -> None:
+    config = PolicyConfig(backend="upstream", upstream_url="http://127.0.0.1:9", upstream_model="big")
+    backend, tokenizer = open_backend(config)
+    await backend.close()
+    assert tokenizer.decode(tokenizer.encode("naïve")) == "naïve"
+    with pytest.raises(BadRequest) as caught:
+        open_backend(msgspec.structs.replace(config, upstream_api="completions"))
+    assert caught.value.field == "checkpoint"

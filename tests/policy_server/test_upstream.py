@@ -81,6 +81,7 @@ async def fake(reply: Any, status: int = 200, refuse: str = "") -> web.Applicati
 
 
 CALLS = {
+    "usage": {"prompt_tokens": 30, "completion_tokens": 9, "total_tokens": 39, "completion_tokens_details": None},
     "choices": [
         {
             "finish_reason": "tool_calls",
@@ -93,7 +94,7 @@ CALLS = {
                 ],
             },
         }
-    ]
+    ],
 }
 
 
@@ -112,6 +113,7 @@ async def test_a_server_that_tells_no_tokens_gives_an_untrainable_trace(
     assert head["response"]["output"][1]["call_id"] == "c9"
     assert head["finish_reason"] == "tool_calls"
     assert not decode_trace(blob).loss_mask.any()
+    assert (head["response"]["usage"]["input_tokens"], head["response"]["usage"]["output_tokens"]) == (30, 9)
     assert head["policy_version_max"] == -1
 
 

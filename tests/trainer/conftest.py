@@ -15,10 +15,10 @@ from gym_core.client import Client
 from gym_core.contracts import Outcome, Rollout, Verdict
 from gym_core.serve import start
 from gym_core.tokens import NO_VERSION, TokenTrace
-from trainer.collect import Played, PlayedGroup
 from trainer.config import GrpoRecipe
 from trainer.learner import Learner
 from trainer.pack import Sample
+from trainer.played import Played, PlayedGroup
 
 Reward = float | None
 
@@ -47,6 +47,11 @@ def make_member(reward: Reward, outcome: Outcome = Outcome.SCORED, repeat: int =
         **fields,  # type: ignore[arg-type]
     )
     return Played(rollout, [make_trace()])
+
+
+@pytest.fixture
+def trace() -> Callable[..., TokenTrace]:
+    return make_trace
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from aiohttp import web
 from gym_core.contracts import ErrorInfo, Outcome, Rollout, Sampling, TraceInfo, Verdict
 from gym_core.errors import DeadlineExceeded, PolicyFault, Unavailable
 from gym_core.tokens import FRAME_TYPE, NO_VERSION, TokenTrace, encode_segment, pack_frame
-from trainer.collect import AgentPool, open_frame
+from trainer.collect import AgentPool
 
 ROWS = [{"task_id": "a", "environment": "maths", "extra": 1}, {"task_id": "b", "environment": "json"}]
 
@@ -144,8 +144,3 @@ async def test_an_agent_server_that_is_silent_is_given_up(connect) -> None:
     with pytest.raises(DeadlineExceeded):
         await pool(client, stream_timeout_s=0.2).run(ROWS[:1], repeats=1, step=0, sampling=Sampling())
     silent.set()
-
-
-def test_a_frame_that_is_no_rollout_is_refused() -> None:
-    with pytest.raises(msgspec.ValidationError):
-        open_frame(b'{"rollout_id": 3}', b"")

@@ -54,9 +54,9 @@ def test_a_bad_value_names_its_field(data: dict, field: str, says: str) -> None:
 
 
 def test_overrides_win_over_the_file() -> None:
-    recipe = load_recipe("demo", {"grpo.steps": 3, "seed": 7, "arm": "shuffled", "environments.maths.level": 2})
+    recipe = load_recipe("demo", {"grpo.steps": 3, "seed": 7, "arm": "shuffled", "environments.math.level": 2})
     assert (recipe.grpo.steps, recipe.seed, recipe.arm) == (3, 7, "shuffled")
-    assert recipe.environments["maths"].level == 2
+    assert recipe.environments["math"].level == 2
     assert recipe.grpo.group_size == load_recipe("demo").grpo.group_size
 
 

@@ -88,6 +88,19 @@ def test_draws_follow_the_gaussian_not_the_pool() -> None:
     assert sum(0.4 <= rate <= 0.8 for rate in rates) >= 0.85 * len(rates)
 
 
+def test_a_rate_that_many_tasks_share_is_not_drawn_more_often() -> None:
+    # 90 % of the tasks pass at 0.45, 10 % at 0.65: equally far from the mean, so half of each is drawn
+    drawn = 0
+    for seed in range(20):
+        curriculum = build({"maths": 300}, 10, start=0.55, end=0.55, sigma=0.1, seed=seed)
+        curriculum.profile(
+            TaskProfile(environment="maths", task_id=t, checkpoint="c", passes=650 if i % 10 == 0 else 450, count=1000)
+            for i, t in enumerate(curriculum.pools["maths"].rows)
+        )
+        drawn += sum(curriculum.pools["maths"].pass_rate(row["task_id"]) > 0.6 for row in curriculum.draw(0))
+    assert 0.4 < drawn / 200 < 0.6
+
+
 def test_later_steps_are_harder() -> None:
     early, late = build({"maths": 200}, 20, start=0.8, end=0.2), build({"maths": 200}, 20, start=0.8, end=0.2)
     for curriculum in (early, late):

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from safetensors.torch import load_file
 
 from gym_core.contracts import ErrorInfo, Outcome, Rollout, TraceInfo, Verdict
-from gym_core.errors import Conflict, PalaestraError, PolicyFault
+from gym_core.errors import Conflict, PalaestraError, PolicyFault, UnknownName
 from gym_core.serve import harden
-from gym_core.tokens import FRAME_TYPE, NO_VERSION, TokenTrace, encode_segment, pack_frame
+from gym_core.tokens import FRAME_TYPE, NO_VERSION, TokenTrace, encode_segment, pack_frame, unpack_frame
 from model import checkpoint
 from trainer.checkpointing import Checkpoints, read_state
 from trainer.collect import AgentPool
@@ -59,6 +59,8 @@ RECIPE = parse_recipe(
 class World:
     """Agent, environment and policy servers in one: copies of a token are rewarded. Its faults are attributes."""
 
+    KEYS = ("rollout_id", "run_id", "group_id", "group_size", "repeat", "seed", "step")
+
     def __init__(self, recipe: Recipe) -> None:
         self.model = build_learner(recipe).model
         self.version = -1
@@ -67,11 +69,14 @@ class World:
         self.refuse_weights_of: int | None = None
         self.perturb = 0.0
         self.stale = False
+        self.seed_shift = 0
         self.num_asked = 0
+        self.store: dict[str, bytes] = {}
 
     def app(self) -> web.Application:
         app = web.Application()
         app.router.add_post("/rollouts", self.rollouts)
+        app.router.add_get("/rollouts/{rollout_id:.+}", self.show)
         app.router.add_post("/weights", self.weights)
         app.router.add_post("/score", self.score)
         return harden(app, "world")
@@ -99,16 +104,25 @@ class World:
             raise PolicyFault("the policy server is gone", server="agent")
         response = web.StreamResponse(headers={"Content-Type": FRAME_TYPE})
         await response.prepare(request)
-        for frame in self.play(rows):
+        for row, frame in zip(rows, self.play(rows), strict=True):
+            self.store.setdefault(row["palaestra"]["rollout_id"], frame)
             await response.write(frame)
         return response
+
+    async def show(self, request: web.Request) -> web.Response:
+        frame = self.store.get(request.match_info["rollout_id"])
+        if frame is None:
+            raise UnknownName("no such rollout")
+        return web.Response(body=frame, content_type=FRAME_TYPE)
 
     @torch.no_grad()
     def play(self, rows: list[dict[str, Any]]) -> list[bytes]:
         self.model.eval()
         sequences = [[1, row["token"]] for row in rows]
         logprobs: list[list[float]] = [[] for _ in rows]
-        generators = [torch.Generator().manual_seed(row["palaestra"]["seed"] % 2**63) for row in rows]
+        generators = [
+            torch.Generator().manual_seed((row["palaestra"]["seed"] + self.seed_shift) % 2**63) for row in rows
+        ]
         for _ in range(NEW):
             tables = self.next_logprobs(sequences)
             for i, table in enumerate(tables):
@@ -121,7 +135,7 @@ class World:
         """[S, V]: log-probabilities of every next token."""
         ends = torch.tensor([len(s) for s in sequences]).cumsum(0)
         cu_seqlens = torch.cat([torch.zeros(1, dtype=torch.long), ends]).int()
-        hidden = self.model(torch.tensor(sum(sequences, [])), cu_seqlens)[ends - 1]
+        hidden = self.model(torch.tensor([token for ids in sequences for token in ids]), cu_seqlens)[ends - 1]
         targets = torch.arange(VOCAB).repeat(len(sequences))
         return self.model.token_logprobs(hidden.repeat_interleave(VOCAB, 0), targets)[0].view(-1, VOCAB)
 
@@ -132,9 +146,8 @@ class World:
         blob = encode_segment(
             TokenTrace(np.array(ids), np.array([0.0, 0.0, *logprobs]), mask, np.where(mask, self.version, NO_VERSION))
         )
-        keys = ("rollout_id", "run_id", "group_id", "group_size", "repeat", "seed", "step")
         rollout = Rollout(
-            **{key: options[key] for key in keys},
+            **{key: options[key] for key in self.KEYS},
             environment=row["environment"],
             task_id=row["task_id"],
             outcome=Outcome.ENV_ERROR if failed else Outcome.SCORED,
@@ -283,10 +296,66 @@ async def test_a_run_that_failed_after_training_resumes_bit_for_bit(begin) -> No
     await straight.go()
     broken = await begin("broken", refuse_weights_of=4)
     await stop_at(broken, "no room")
-    assert [entry.step for entry in broken.journal.entries()] == [0, 1], "an unpublished step is not committed"
+    assert read_state(broken.checkpoints.latest()).step == 3, "it was trained: that is kept"
     resumed = await begin("broken")
-    assert await resumed.go() == 2
+    assert await resumed.go() == 1
     assert_same(straight.weights(), resumed.weights())
+
+
+async def test_what_was_played_before_is_taken_again_not_played_again(begin) -> None:
+    every_other = replace(RECIPE, checkpoint_every=2)
+    straight = await begin("straight", every_other)
+    await straight.go()
+    # killed at its third step's end: the journal has steps 0 to 2, the last checkpoint is at 2
+    killed = await begin("killed", every_other, refuse_weights_of=4)
+    killed.checkpoints.save = no_more_saves_after(killed, 2)
+    await stop_at(killed, "no room")
+    assert [entry.step for entry in killed.journal.entries()] == [0, 1, 2]
+    # another sampler would now give other tokens for the same seeds
+    resumed = await begin("killed", every_other, seed_shift=1, store=killed.world.store)
+    assert await resumed.go() == 2
+    assert resumed.written[0][1]["rollouts/recalled"] == 16
+    assert resumed.written[1][1]["rollouts/recalled"] == 0
+    assert resumed.world.num_asked == 16, "the last step alone"
+    assert straight.journal.entries()[2].groups == resumed.journal.entries()[2].groups
+    for one, other in zip(straight.learner.batches[2], resumed.learner.batches[0], strict=True):
+        assert one.token_ids.tolist() == other.token_ids.tolist()
+        assert one.logprobs.tolist() == other.logprobs.tolist()
+
+
+def no_more_saves_after(run: Run, step: int):
+    save = run.checkpoints.save
+
+    async def until(learner: Any, state: Any) -> Path:
+        if state.step > step:
+            raise OSError("killed")
+        return await save(learner, state)
+
+    return until
+
+
+async def test_a_step_that_broke_off_keeps_its_finished_rollouts_and_retries_the_failed(begin) -> None:
+    broken = await begin("run", broken_environments={"copy", "echo"})
+    await stop_at(broken, "none of 16")
+    first = {name: frame for name, frame in broken.world.store.items() if name < "run/train/0/1"}
+    whole = World(RECIPE)
+    whole.version = 1
+    good = dict(zip(first, whole.play([row_of(frame) for frame in first.values()]), strict=True))
+    resumed = await begin("run", store={**broken.world.store, **good})
+    await resumed.go()
+    (step_0, *_) = resumed.journal.entries()
+    names = sorted(name for members in step_0.groups.values() for name, _, _ in members)
+    assert names == sorted([*first, *(f"{name}~1" for name in broken.world.store if name not in first)])
+    assert {outcome for members in step_0.groups.values() for _, outcome, _ in members} == {"scored"}
+    assert resumed.written[0][1]["rollouts/recalled"] == 4
+
+
+def row_of(frame: bytes) -> dict[str, Any]:
+    """The row that a frame of `World` was played from."""
+    rollout = msgspec.json.decode(unpack_frame(frame)[0], type=Rollout)
+    options = {key: getattr(rollout, key) for key in World.KEYS}
+    (row,) = [row for row in rows(rollout.environment) if row["task_id"] == rollout.task_id]
+    return {**row, "palaestra": options}
 
 
 async def test_a_finished_run_has_nothing_left_to_do(begin) -> None:
@@ -349,7 +418,7 @@ async def test_a_server_that_keeps_its_old_weights_is_caught(begin) -> None:
     run = await begin(stale=True)
     with pytest.raises((PublishFault, CanaryFault)):
         await run.go()
-    assert run.journal.entries() == []
+    assert run.world.num_asked == 16, "nothing more was sampled from them"
 
 
 async def test_profiling_comes_first_and_fills_the_curriculum(begin) -> None:

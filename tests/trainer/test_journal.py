@@ -29,5 +29,13 @@ def test_a_step_done_again_counts_once(tmp_path: Path) -> None:
     assert [(entry.step, entry.metrics["loss"]) for entry in journal.entries()] == [(0, 1.0), (1, 3.0)]
 
 
-def test_no_journal_has_no_entries(tmp_path: Path) -> None:
-    assert Journal(tmp_path / "journal.jsonl").entries() == []
+def test_a_run_is_new_once(tmp_path: Path) -> None:
+    first = Journal(tmp_path / "journal.jsonl")
+    assert first.is_new and first.entries() == []
+    assert not Journal(first.path).is_new, "begun before, though no step was finished"
+
+
+def test_the_rollouts_of_a_step(tmp_path: Path, group) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.commit(0, 2, [group([1.0, None])], {})
+    assert journal.entries()[0].rollout_ids == {"r0", "r1"}

@@ -117,6 +117,18 @@ def test_a_perturbed_sampler_is_refused_and_nothing_moves(fake_model, make_sampl
     assert made.step(clean)["loss"] == twin.step(clean)["loss"], "a refused step leaves no trace"
 
 
+def test_a_lie_in_the_second_minibatch_is_found_before_the_first_trains(fake_model, make_samples) -> None:
+    model = fake_model()
+    samples = make_samples(model)
+    made = learner(model)
+    for sample in made._minibatches(samples, 0)[1]:
+        sample.logprobs = np.where(sample.loss_mask, sample.logprobs + 0.05, 0.0)
+    before = state(model)
+    with pytest.raises(MismatchExceeded):
+        made.step(samples)
+    assert_same(before, state(model))
+
+
 def test_a_stale_sampler_is_refused(fake_model, make_samples) -> None:
     model = fake_model()
     samples = make_samples(model)

@@ -108,3 +108,25 @@ def test_schedules_by_hand() -> None:
     assert [warmup(step, 4) for step in (0, 1, 3, 9)] == [0.25, 0.5, 1.0, 1.0]
     assert warmup(0, 0) == 1.0
     assert [linear_decay(p) for p in (0.0, 0.5, 1.0, 2.0)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
+
+
+def test_a_tall_matrix_moves_further_by_the_root_of_its_shape() -> None:
+    tall, wide = nn.Parameter(torch.zeros(8, 2)), nn.Parameter(torch.zeros(2, 8))
+    tall.grad = torch.eye(8, 2)
+    wide.grad = torch.eye(2, 8)
+    Muon([tall, wide], 0.1).step()
+    torch.testing.assert_close(tall.detach(), 2.0 * wide.detach().T)
+
+
+def test_muon_looks_ahead_by_its_momentum() -> None:
+    torch.manual_seed(0)
+    parameter = nn.Parameter(torch.zeros(4, 4))
+    muon = Muon([parameter], 0.1, momentum=0.9)
+    first, second = torch.randn(4, 4), torch.randn(4, 4)
+    for grad in (first, second):
+        parameter.grad = grad.clone()
+        before = parameter.detach().clone()
+        muon.step()
+    buffer = 0.9 * (0.1 * first) + 0.1 * second
+    expected = before - 0.1 * orthogonalise((0.1 * second + 0.9 * buffer)[None])[0]
+    torch.testing.assert_close(parameter.detach(), expected)

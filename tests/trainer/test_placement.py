@@ -67,6 +67,31 @@ async def test_the_same_object_as_a_ray_actor() -> None:
         await placement.close()
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning")
+async def test_a_learner_in_an_actor_is_the_learner_here(make_samples) -> None:
+    import numpy as np
+
+    from trainer.config import parse_recipe
+    from trainer.learner import build_learner
+    from trainer.placement import RayPlacement
+
+    recipe = parse_recipe({"name": "r", "environments": {"a": {}}, "vocab_size": 32})
+    here = build_learner(recipe)
+    samples = make_samples(here.model, vocab_size=32)
+    placement = RayPlacement(num_cpus=0, call_timeout_s=120)
+    try:
+        there = await placement.place(build_learner, recipe)
+        here.begin("grpo", 1e-3)
+        await there.call("begin", "grpo", 1e-3)
+        mine, its = here.step(samples), await there.call("step", samples)
+        assert its["loss"] == pytest.approx(mine["loss"], rel=1e-5)
+        for one, other in zip(here.score([[1, 2, 3]]), await there.call("score", [[1, 2, 3]]), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+    finally:
+        await placement.close()
+
+
 def test_actor_death_and_deadline_are_told_apart() -> None:
     assert ActorDied("x").code == "actor_died"
     assert DeadlineExceeded("x").code == "deadline_exceeded"

@@ -1,7 +1,7 @@
 import pytest
 
 from gym_core.contracts import Outcome, Usage
-from trainer.collect import PlayedGroup
+from trainer.played import PlayedGroup
 from trainer.rollout_metrics import rollout_metrics
 
 

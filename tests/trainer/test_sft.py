@@ -98,9 +98,11 @@ class Clock:
 
     def __init__(self) -> None:
         self.scales: list[float] = []
+        self.seen: list[list[int]] = []
 
     async def call(self, method: str, *args):
         if method == "sft_step":
+            self.seen.append(ids(args[0]))
             self.scales.append(args[1])
             return {"sft/cpu_seconds": 0.25}
 
@@ -121,3 +123,12 @@ async def test_by_steps_the_rate_warms_up_and_decays_to_a_tenth() -> None:
     assert clock.scales[0] == 0.5
     assert clock.scales[1] == pytest.approx(0.91)
     assert clock.scales[-1] == pytest.approx(0.19)
+
+
+async def test_lessons_come_first_and_share_the_schedule() -> None:
+    clock = Clock()
+    samples = numbered(8)
+    recipe = SftRecipe(lessons=2, steps=3, batch=2, warmup=0)
+    assert await warm_start(clock, samples[:4], recipe, seed=0, lessons=samples[4:]) == 5
+    assert [min(batch) >= 4 for batch in clock.seen] == [True, True, False, False, False]
+    assert clock.scales == pytest.approx([1.0, 0.82, 0.64, 0.46, 0.28])

@@ -61,7 +61,7 @@ def test_constraints_of_one_task_are_compatible() -> None:
 def test_idle_and_constant_replies_earn_next_to_nothing(level: int) -> None:
     tasks = drawn(level, 200)
     assert sum(reward(task, "") for task in tasks) == 0.0
-    for constant in ("rain is stone", "done", "the", " ".join(FILLER[:30]) + ".", ENVIRONMENT.oracle(tasks[0])):
+    for constant in ("it is stone", "done", "the", " ".join(FILLER[:30]) + ".", ENVIRONMENT.oracle(tasks[0])):
         assert sum(reward(task, constant) for task in tasks) / len(tasks) < 0.05
 
 
