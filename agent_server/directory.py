@@ -24,6 +24,7 @@ class EnvironmentPeer:
     version: str
     keeps_sessions: bool
     max_steps: int
+    has_tools: bool
     read_only_tools: frozenset[str]
     aliases: frozenset[str]
 
@@ -77,8 +78,9 @@ class Directory:
                     version=manifest["version"],
                     keeps_sessions=manifest["keeps_sessions"],
                     max_steps=manifest["max_steps"],
+                    has_tools=bool(tools),
                     read_only_tools=frozenset(tool["name"] for tool in tools if tool.get("read_only")),
-                    aliases=frozenset(manifest.get("aliases", ())),
+                    aliases=frozenset([*manifest.get("aliases", ()), *manifest.get("rows", ())]),
                 )
                 self._aliases.update(dict.fromkeys(self._peers[name].aliases, name))
             return self._peers[name]

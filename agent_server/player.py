@@ -137,7 +137,8 @@ class Player:
             if turn.finish_reason == "length" or left <= 0:
                 play.truncated = True
                 return
-            if not calls:
+            if not calls or not peer.has_tools:
+                # Where an environment has no tools, a function call is an answer in that form.
                 return
             if step == max_steps - 1:
                 break

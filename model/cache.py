@@ -18,7 +18,7 @@ _FIRST_CAPACITY = 64
 
 
 class StateCache:
-    """conv [Lm, S, K-1, C], keys and values in `dtype`; ssm [Lm, S, G, N, R*P] in fp32 at least; lengths [S] on the CPU.
+    """conv [Lm, S, K-1, C], keys and values in `dtype`; ssm [Lm, S, G, N, R*P] in fp32 at least; lengths [S] (CPU).
 
     Every buffer starts as zeros and a reset slot is zeroed, so nothing of an earlier sequence can be read.
     """

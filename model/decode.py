@@ -2,7 +2,7 @@
 
 At this size a step costs what its operations cost to launch, so weights that are used together are joined beforehand,
 states are updated where they lie, and few experts are cheaper computed all than sorted. A plan holds the joined
-weights; it is rebuilt when a parameter has changed since.
+weights; it is rebuilt when a parameter has been changed in place since (through `.data` this goes unseen).
 """
 
 from __future__ import annotations

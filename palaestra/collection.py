@@ -21,7 +21,7 @@ from gym_core.client import Client
 from gym_core.contracts import RUN_KEY, Outcome, Rollout, Sampling, Task
 from gym_core.errors import BadRow, PalaestraError
 from gym_core.seeds import derive
-from palaestra.processes import start_service
+from palaestra.house import start_agent, start_environments
 
 if TYPE_CHECKING:
     from policy_server.config import PolicyConfig
@@ -115,19 +115,14 @@ class Collection:
         from palaestra.policies import served_app
 
         enter = self._stack.enter_async_context
-        parent = ["--parent-pid", str(os.getpid())]
-        extra = [part for path in self._paths for part in ("--path", str(path))]
+        logs = self._folder / "logs"
         try:
-            gym = await start_service(
-                "environment", ["env", "serve", self._environment, *extra, *parent], self._folder / "logs"
-            )
-            self._stack.push_async_callback(gym.stop)
+            gym = await start_environments([self._environment], logs, self._stack, self._paths)
             policy = await enter(await start(served_app(self._policy)))
             base = f"{gym.url}/{self._environment}"
-            arguments = ["agent", "serve", "--policy", policy.url, "--env", f"{self._environment}={base}"]
-            arguments += ["--store", str(self._folder / "store.db"), *parent]
-            agent = await start_service("agent", arguments, self._folder / "logs")
-            self._stack.push_async_callback(agent.stop)
+            agent = await start_agent(
+                {self._environment: base}, policy.url, self._folder / "store.db", logs, self._stack
+            )
             self._gym = await enter(Client(base, timeout_s=120))
             self._agent = await enter(Client(agent.url, retries=0))
         except BaseException:
@@ -144,7 +139,8 @@ class Collection:
     async def check(self, rows: list[Row], name: str) -> None:
         """Let the environment look at every row. Raises `BadRow` with the line of the first one it refuses."""
         asked = {"rows": [{**row, "environment": self._environment} for row in rows]}
-        refused = (await self._gym.post_json("/ingest", asked, idempotent=True))["refused"]
+        reply: Any = await self._gym.post_json("/ingest", asked, idempotent=True)
+        refused = reply["refused"]
         if refused:
             first = refused[0]
             error = first["error"]

@@ -147,8 +147,8 @@ class LiveView:
     def _foot(self) -> str:
         values = self._values
         parts = [f"{self._meter.seconds:.0f} s", f"{self._cpu:.0f} CPU-s", f"{self._meter.peak_memory_mb:.0f} MB"]
-        if "tokens_per_s" in values:
-            parts.append(f"{values['tokens_per_s']:.0f} tokens/s")
+        if "sampled_tokens" in values and values.get("total_step_time"):
+            parts.append(f"{values['sampled_tokens'] / values['total_step_time']:.0f} sampled tokens/s")
         if "token_mult_prob_error" in values:
             parts.append(f"mismatch {values['token_mult_prob_error']:.7f}")
         if "sft/loss" in values:

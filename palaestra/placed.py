@@ -41,9 +41,12 @@ class PlacedLearner(Learner):
 
     def save_model(self, directory: str, tokenizer: str) -> None:
         """The model as transformers reads it, with its tokenizer beside it."""
-        checkpoint.save_pretrained(self.model, Path(directory))
-        for path in Path(tokenizer).iterdir():
-            shutil.copy(path, directory)
+
+        def also(folder: Path) -> None:
+            for path in Path(tokenizer).iterdir():
+                shutil.copy(path, folder)
+
+        checkpoint.save_pretrained(self.model, Path(directory), also=also)
 
     def sft_step(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         before = time.process_time()

@@ -16,11 +16,12 @@ _STYLE = Path(__file__).with_name("report.css")
 
 _CHARTS = (
     ("Sampling against training probabilities (token_mult_prob_error)", "token_mult_prob_error", "{:.6f}"),
-    ("Generated tokens per rollout", "mean_output_tokens", "{:.1f}"),
-    ("Entropy of the policy (nats)", "approx_entropy", "{:.2f}"),
+    ("Generated tokens per rollout", "completions/mean_length", "{:.1f}"),
+    ("Entropy of the policy (nats)", "entropy", "{:.2f}"),
     ("Groups whose rewards are all equal (share)", "frac_reward_zero_std", "{:.2f}"),
     ("Gradient norm", "grad_norm", "{:.2f}"),
-    ("Seconds per step", "step_seconds", "{:.2f}"),
+    ("Largest violation of the experts' balance", "moe/max_vio", "{:.2f}"),
+    ("Seconds per step", "total_step_time", "{:.2f}"),
 )
 
 
@@ -102,7 +103,7 @@ def _curves(summary: Mapping[str, Any], steps: Sequence[tuple[int, Mapping[str, 
         figures.append(_figure("Training reward by environment (mean of 5 steps)", rewards, y_range=(0.0, 1.0)))
     for title, key, y_format in _CHARTS:
         if points := line(key):
-            figures.append(_figure(title, {key: points}, y_format=y_format))
+            figures.append(_figure(title, {key: rolling(points)}, y_format=y_format))
     if loss := line("sft/loss"):
         figures.append(_figure("Warm start: loss per token", {"loss": rolling(loss)}))
     return f'<h2>Curves</h2><div class="charts">{"".join(figures)}</div>' if figures else ""

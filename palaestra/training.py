@@ -19,30 +19,28 @@ from typing import Any, cast
 import msgspec
 
 from gym_core.client import Client
-from gym_core.contracts import Sampling
 from gym_core.registry import Registry
 from gym_core.seeds import derive
 from gym_core.store import Run, Store
 from palaestra import demonstrations
+from palaestra.heldout import DEADLINE_S, Record, heldout_rows, score
+from palaestra.heldout import FILE as RECORD
+from palaestra.house import draw_tasks, start_agent, start_environments
 from palaestra.live import View
 from palaestra.meter import Meter
-from palaestra.processes import ServiceProcess, start_service
 from palaestra.run_folder import RunFolder, grpo_cpu_seconds
 from palaestra.summary import finish
 from trainer.checkpointing import Checkpoints
 from trainer.collect import AgentPool, Row
 from trainer.config import Recipe
 from trainer.curriculum import Curriculum
-from trainer.evaluate import Evaluation, evaluate
+from trainer.evaluate import Evaluation
 from trainer.grpo import Event, Grpo
 from trainer.journal import Journal
 from trainer.metrics import StoreWriter, TensorBoardWriter, Writer
 from trainer.placement import Handle, LocalPlacement, Placement, RayPlacement
 from trainer.publisher import WeightPublisher, probe_rows
 from trainer.sft import read_demonstrations, warm_start
-
-EVAL_DEADLINE_S = 120.0
-GREEDY_TASKS = 64
 
 
 @dataclass(slots=True)
@@ -111,9 +109,10 @@ async def _train(
         placement = await _placement(local)
         stack.push_async_callback(placement.close)
         line = Line(recipe, folder, store, placement, meter, view)
-        environments = await _start_environments(line, stack)
+        environments = await start_environments(list(recipe.environments), folder.path / "logs", stack)
+        line.environment_url = environments.url
         await _warm(line, resumed)
-        await _connect(line, stack, environments)
+        await _connect(line, stack)
         before = await _evaluate(line, "before", folder.before)
         view.before({name: score.mean for name, score in before["sampled"].environments.items()})
         async with _phase(line, "train"):
@@ -143,15 +142,6 @@ async def _placement(local: bool) -> Placement:
     if local:
         return LocalPlacement()
     return await asyncio.to_thread(RayPlacement, os.environ.get("RAY_ADDRESS"))
-
-
-async def _start_environments(line: Line, stack: AsyncExitStack) -> ServiceProcess:
-    names = list(line.recipe.environments)
-    arguments = ["env", "serve", *names, "--parent-pid", str(os.getpid())]
-    service = await start_service("environments", arguments, line.folder.path / "logs")
-    stack.push_async_callback(service.stop)
-    line.environment_url = service.url
-    return service
 
 
 async def _warm(line: Line, resumed: bool) -> None:
@@ -210,7 +200,7 @@ def _write_demonstrations(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
     return {path.name: demonstrations.write(path, known, tokenizer) for path, known in played.items()}
 
 
-async def _connect(line: Line, stack: AsyncExitStack, environments: ServiceProcess) -> None:
+async def _connect(line: Line, stack: AsyncExitStack) -> None:
     """Policy server, agent server, publisher and task pools."""
     from palaestra.placed import PolicyHost
     from policy_server.config import PolicyConfig
@@ -220,57 +210,31 @@ async def _connect(line: Line, stack: AsyncExitStack, environments: ServiceProce
     settings = PolicyConfig(checkpoint=str(folder.before), num_slots=192, max_length=512, enable_thinking=False)
     line.policy = await line.placement.place(PolicyHost, settings)
     policy_url = await line.policy.call("url")
-    arguments = ["agent", "serve", "--policy", policy_url, "--store", str(folder.store)]
-    for name in recipe.environments:
-        arguments += ["--env", f"{name}={environments.url}/{name}"]
-    agent = await start_service("agent", [*arguments, "--parent-pid", str(os.getpid())], folder.path / "logs")
-    stack.push_async_callback(agent.stop)
+    urls = {name: f"{line.environment_url}/{name}" for name in recipe.environments}
+    agent = await start_agent(urls, policy_url, folder.store, folder.path / "logs", stack)
     agent_client = await stack.enter_async_context(Client(agent.url, retries=0))
-    line.agents = AgentPool(agent_client, run_id=folder.run_id, seed=recipe.seed, deadline_s=EVAL_DEADLINE_S)
+    line.agents = AgentPool(agent_client, run_id=folder.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
     policy_client = await stack.enter_async_context(Client(policy_url))
     vocab_size = await line.learner.call("vocab_size")
     line.publisher = WeightPublisher(
         policy_client, probe_rows(vocab_size, seed=recipe.seed), gate=recipe.grpo.mismatch_gate
     )
     stack.push_async_callback(line.publisher.close)
-    await _draw_tasks(line)
-
-
-async def _draw_tasks(line: Line) -> None:
-    """Train and held-out rows from the environments; the two splits share no prompt."""
-    recipe = line.recipe
-    async with Client(line.environment_url, timeout_s=120) as client:
-        for name, mix in recipe.environments.items():
-            asked = {"seed": recipe.seed, "level": mix.level}
-            for split, count, rows in (
-                ("train", mix.tasks, line.train_rows),
-                ("heldout", recipe.eval.tasks, line.heldout_rows),
-            ):
-                body = {**asked, "split": split, "count": count}
-                rows[name] = (await client.post_json(f"/{name}/tasks", body, idempotent=True))["tasks"]
+    line.heldout_rows = await heldout_rows(line.environment_url, recipe)
+    for name, mix in recipe.environments.items():
+        line.train_rows[name] = await draw_tasks(
+            line.environment_url, name, seed=recipe.seed, level=mix.level, count=mix.tasks, split="train"
+        )
 
 
 async def _evaluate(line: Line, name: str, model_dir: Path) -> dict[str, Evaluation]:
-    """Held-out reward of the weights in `model_dir`, sampled and greedy, written beside the checkpoint."""
+    """Held-out reward of the weights that are served now, written beside the checkpoint they are saved in."""
     recipe = line.recipe
-    rows = [row for held_out in line.heldout_rows.values() for row in held_out]
-    few = [row for held_out in line.heldout_rows.values() for row in held_out[:GREEDY_TASKS]]
-    line.view.phase(f"evaluating {name}: {len(rows)} held-out tasks")
+    line.view.phase(f"evaluating {name}: {len(recipe.environments) * recipe.eval.tasks} held-out tasks")
     async with _phase(line, f"evaluate_{name}"):
-        limit = recipe.grpo.max_output_tokens
-        sampled = Sampling(temperature=recipe.eval.temperature, top_p=1.0, max_output_tokens=limit)
-        greedy = Sampling(temperature=0.0, top_p=1.0, max_output_tokens=limit)
-        found = {
-            "sampled": await evaluate(line.agents, rows, step=0, sampling=sampled, purpose=f"eval-{name}"),
-            "greedy": await evaluate(line.agents, few, step=0, sampling=greedy, purpose=f"greedy-{name}"),
-        }
-    settings = {
-        "recipe": msgspec.to_builtins(recipe),
-        "purpose": f"eval-{name}",
-        "run_id": line.folder.run_id,
-        "evaluation": found,
-    }
-    line.folder.write_json(f"{model_dir.name}/evaluation.json", settings)
+        found = await score(line.agents, line.heldout_rows, recipe, name)
+    record = Record(recipe=msgspec.to_builtins(recipe), name=name, run_id=line.folder.run_id, evaluation=found)
+    line.folder.write_json(f"{model_dir.name}/{RECORD}", record)
     return found
 
 

@@ -17,6 +17,11 @@ class Math(Environment):
     max_steps = 1
     worker = True
 
+    def warm(self) -> None:
+        import math_verify  # noqa: F401  takes a second or two, which no rollout should wait for
+
+        import environments.maths.grading  # noqa: F401
+
     def make(self, rng: random.Random, level: int) -> dict[str, Any]:
         from environments.maths.generator import make
 

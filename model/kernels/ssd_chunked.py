@@ -129,7 +129,7 @@ class _ChunkedSSD(torch.autograd.Function):
         y.mul_(from_start[..., None]).add_(within.transpose(1, 2))
         out = chunks.map.put_back(torch.addcmul(y, x, D.to(x.dtype)[:, None]).flatten(0, 1).flatten(1))
         final = after.index_select(0, chunks.last_chunk)
-        ctx.save_for_backward(*parts, A, D, u, decay_matrix, scores, mixing, to_end, weighted, before, after, y)
+        ctx.save_for_backward(*parts, A, D, u, decay_matrix, mixing, to_end, weighted, before, after, y)
         ctx.shape, ctx.layout = shape, layout
         ctx.has_initial = initial_states is not None
         ctx.dtypes = xBC.dtype, dt.dtype
@@ -139,15 +139,11 @@ class _ChunkedSSD(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor | None, grad_final: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, b, c, dt_chunk, s, A, D, u, decay_matrix, scores, mixing, to_end, weighted, before, after, y = (
-            ctx.saved_tensors
-        )
+        x, b, c, dt_chunk, s, A, D, u, decay_matrix, mixing, to_end, weighted, before, after, y = ctx.saved_tensors
         shape, chunks = ctx.shape, ctx.layout.chunks
         groups, heads = shape.num_groups, shape.num_heads
-        if grad_y is None:
-            dy = torch.zeros_like(x)
-        else:
-            dy = chunks.map.take_zero_padded(grad_y).to(x.dtype).view(x.shape)
+        grad_out = grad_y if grad_y is not None else x.new_zeros(ctx.layout.num_tokens, shape.inner)
+        dy = chunks.map.take_zero_padded(grad_out).to(x.dtype).view(x.shape)
         # 4. the state that came in
         dy_decayed = _by_group((dy * torch.exp(s)[..., None]).flatten(2), groups)
         d_before = torch.bmm(c.transpose(1, 2), dy_decayed).unflatten(0, (-1, groups))

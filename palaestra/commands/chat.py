@@ -42,7 +42,7 @@ async def _chat(
                 "max_output_tokens": max_tokens,
                 "chat_template_kwargs": {"enable_thinking": thinking},
             }
-            reply = await client.post_json("/v1/responses", body)
+            reply: Any = await client.post_json("/v1/responses", body)
             _show(reply["output"])
             history += reply["output"]
 

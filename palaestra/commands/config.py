@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,7 +23,7 @@ def command(section: str | None, config_file: Path | None, recipe_name: str) -> 
     if section == "recipe":
         print_json(load_recipe(recipe_name))
         return
-    kinds = {"agent": AgentConfig, "environments": EnvironmentServiceConfig}
+    kinds: dict[str, Any] = {"agent": AgentConfig, "environments": EnvironmentServiceConfig}
     if section in (None, "policy"):
         from policy_server.config import PolicyConfig
 

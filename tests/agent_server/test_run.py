@@ -116,6 +116,13 @@ async def test_a_tool_fault_is_read_by_the_policy(house: Any) -> None:
     assert rollout.usage.tool_errors == 1
 
 
+async def test_without_tools_a_function_call_is_the_answer(house: Any) -> None:
+    made = await house(FakePolicy([call("add", "{}")]), FakeEnvironment(keeps_sessions=False, tools=()))
+    rollout, _ = await run_frame(made, ROW)
+    assert rollout.outcome is Outcome.SCORED and rollout.usage.turns == 1
+    assert made.environment.verified[0]["response"]["output"][0]["name"] == "add"
+
+
 async def test_the_loop_is_bounded_and_says_truncated(house: Any) -> None:
     made = await house(FakePolicy([call("add", "{}")]), FakeEnvironment(max_steps=3))
     rollout, _ = await run_frame(made, ROW)

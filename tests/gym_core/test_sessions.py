@@ -76,7 +76,8 @@ async def test_forged_closed_and_foreign_ids_are_told_apart() -> None:
         with pytest.raises(BadSession, match=words):
             async with sessions.using(given_id):
                 pass
-    forged = name[:-1] + ("A" if name[-1] != "A" else "B")
+    worker, number, signature = name.split(".")
+    forged = f"{worker}.{number[::-1]}.{signature}"
     with pytest.raises(BadSession, match=r"is no session|belongs to"):
         async with sessions.using(forged):
             pass

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from model.cache import StateCache
+from model.checkpoint import load_tensors, state_tensors
 from model.stack import HybridModel
 
 Build = Callable[..., HybridModel]
@@ -166,6 +167,21 @@ def test_decoding_sees_changed_weights(build: Build, pack: Pack) -> None:
         next(model.moe_layers()).gate.e_score_correction_bias += torch.linspace(-1, 1, 8)
     after = model.decode(torch.tensor([3]), cache, [1])
     assert not torch.equal(before, after)
+
+
+def test_decoding_follows_published_weights(build: Build, pack: Pack) -> None:
+    prompt, bounds = pack([7])
+    served, trained = build(seed=1), build(seed=2)
+    caches = [StateCache(model.config, 1, 32) for model in (served, trained)]
+    served.prefill(prompt, bounds, caches[0], [0])
+    served.decode(torch.tensor([3]), caches[0], [0])
+    load_tensors(served, dict(state_tensors(trained)))
+    logits = []
+    for model, cache in zip((served, trained), caches, strict=True):
+        cache.reset([0])
+        model.prefill(prompt, bounds, cache, [0])
+        logits.append(model.decode(torch.tensor([3]), cache, [0]))
+    assert torch.equal(*logits)
 
 
 def test_decode_in_bf16(build: Build, pack: Pack) -> None:

@@ -82,7 +82,7 @@ def played(task: Task, script: Script) -> tuple[float, list[str]]:
 
 
 def test_the_demo_level_is_one_call_that_copies_a_name_and_a_digit() -> None:
-    tasks = make_tasks(ENVIRONMENT, seed=0, level=0, count=3000)
+    tasks = make_tasks(ENVIRONMENT, seed=0, level=0, count=2000)
     for task in tasks:
         script = ENVIRONMENT.oracle(task)
         assert isinstance(script, Script)

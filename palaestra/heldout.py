@@ -1,0 +1,92 @@
+"""Held-out evaluation: which tasks, how they are sampled, and doing it again from a checkpoint.
+
+An evaluation is fixed by its recipe and its name: the same tasks, the same seeds, so a checkpoint gives the same
+figures wherever it is scored.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gym_core.client import Client
+from gym_core.contracts import Sampling
+from gym_core.errors import BadRequest
+from gym_core.serve import start
+from palaestra.house import Row, draw_tasks, start_agent, start_environments
+from palaestra.policies import find_checkpoint, policy_config, served_app
+from trainer.collect import AgentPool
+from trainer.config import Recipe, parse_recipe
+from trainer.evaluate import Evaluation, evaluate
+
+FILE = "evaluation.json"
+GREEDY_TASKS = 64
+DEADLINE_S = 120.0
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """What lies beside a checkpoint: everything needed to score it again, and what came out."""
+
+    recipe: dict[str, Any]
+    name: str
+    run_id: str
+    evaluation: dict[str, Evaluation] = {}
+
+
+async def heldout_rows(url: str, recipe: Recipe) -> dict[str, list[Row]]:
+    """The held-out tasks of a recipe, by environment."""
+    return {
+        name: await draw_tasks(url, name, seed=recipe.seed, level=mix.level, count=recipe.eval.tasks, split="heldout")
+        for name, mix in recipe.environments.items()
+    }
+
+
+async def score(agents: AgentPool, rows: dict[str, list[Row]], recipe: Recipe, name: str) -> dict[str, Evaluation]:
+    """`sampled`: every task once at the recipe's temperature; `greedy`: the first few of each environment."""
+    limit = recipe.grpo.max_output_tokens
+    sampled = Sampling(temperature=recipe.eval.temperature, top_p=1.0, max_output_tokens=limit)
+    greedy = Sampling(temperature=0.0, top_p=1.0, max_output_tokens=limit)
+    every = [row for held_out in rows.values() for row in held_out]
+    few = [row for held_out in rows.values() for row in held_out[:GREEDY_TASKS]]
+    return {
+        "sampled": await evaluate(agents, every, step=0, sampling=sampled, purpose=f"eval-{name}"),
+        "greedy": await evaluate(agents, few, step=0, sampling=greedy, purpose=f"greedy-{name}"),
+    }
+
+
+def read_record(checkpoint: Path) -> Record:
+    """The record beside a checkpoint. Raises `BadRequest` where there is none, or it cannot be read."""
+    path = checkpoint / FILE
+    if not path.is_file():
+        raise BadRequest(
+            f"{checkpoint} has no {FILE}: it says which tasks to score on",
+            field="checkpoint",
+            hint="give the before or after folder of a run",
+        )
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Record)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"{path} cannot be read: {error}", field="checkpoint") from None
+
+
+async def score_checkpoint(path: Path, *, num_slots: int = 192) -> tuple[Record, dict[str, Evaluation]]:
+    """Serve a checkpoint and score it again on the tasks of its record. Returns the record and the new figures."""
+    checkpoint = find_checkpoint(path)
+    record = read_record(checkpoint)
+    recipe = parse_recipe(record.recipe, str(checkpoint / FILE))
+    config = policy_config(checkpoint, num_slots=num_slots, max_length=512)
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="palaestra-eval-")))
+        environments = await start_environments(list(recipe.environments), folder, stack)
+        config = msgspec.structs.replace(config, enable_thinking=False)
+        policy = await stack.enter_async_context(await start(served_app(config)))
+        urls = {name: f"{environments.url}/{name}" for name in recipe.environments}
+        agent = await start_agent(urls, policy.url, folder / "store.db", folder, stack)
+        client = await stack.enter_async_context(Client(agent.url, retries=0))
+        agents = AgentPool(client, run_id=record.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
+        rows = await heldout_rows(environments.url, recipe)
+        return record, await score(agents, rows, recipe, record.name)
