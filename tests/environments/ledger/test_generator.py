@@ -92,7 +92,7 @@ def test_the_demo_level_is_one_call_that_copies_a_name_and_a_digit() -> None:
         assert call.arguments["account"] in prompt and str(call.arguments["amount"]) in prompt
         assert len(prompt.split()) <= 5
         assert 1 <= call.arguments["amount"] <= 9
-    heldout = make_tasks(ENVIRONMENT, seed=0, level=0, count=400, split="heldout")
+    heldout = make_tasks(ENVIRONMENT, seed=0, level=0, count=300, split="heldout")
     assert not {task.task_id for task in tasks} & {task.task_id for task in heldout}
     assert len(json.dumps(tasks[0].tools)) < 320
 
