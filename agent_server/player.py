@@ -132,7 +132,7 @@ class Player:
             self._take(play, turn)
             items = items + turn.output
             covered = len(items)
-            left -= turn.usage.get("output_tokens", 0)
+            left -= turn.output_tokens
             calls = [item for item in turn.output if item.get("type") == "function_call"]
             if turn.finish_reason == "length" or left <= 0:
                 play.truncated = True
@@ -173,8 +173,8 @@ class Player:
         play.book.add(turn.segment, turn.began, len(rollout.output) - 1)
         rollout.finish_reason = turn.finish_reason
         play.usage.turns += 1
-        play.usage.input_tokens += turn.usage.get("input_tokens", 0)
-        play.usage.output_tokens += turn.usage.get("output_tokens", 0)
+        play.usage.input_tokens += turn.input_tokens
+        play.usage.output_tokens += turn.output_tokens
         if turn.version_max >= 0:
             low = rollout.policy_version_min
             rollout.policy_version_min = turn.version_min if low < 0 else min(low, turn.version_min)

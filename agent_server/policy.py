@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -15,8 +15,21 @@ from gym_core.tokens import FRAME_TYPE, pack_frame, segment_sizes, unpack_frame
 _HEADERS = {"Content-Type": FRAME_TYPE, "Accept": FRAME_TYPE}
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: _Count = 0
+    output_tokens: _Count = 0
+
+
+class _Response(msgspec.Struct):
+    output: list[dict[str, Any]]
+    usage: _Usage | None = None
+
+
 class _TurnHead(msgspec.Struct):
-    response: dict[str, Any]
+    response: _Response
     began: str = ""
     finish_reason: str = "stop"
     policy_version_min: int = -1
@@ -28,7 +41,8 @@ class Turn:
     """What the policy answered: Responses output items, the segment's bytes, and how the turn ended."""
 
     output: list[dict[str, Any]]
-    usage: dict[str, Any]
+    input_tokens: int
+    output_tokens: int
     segment: bytes
     began: str
     finish_reason: str
@@ -58,16 +72,16 @@ class Policy:
             head_bytes, segment = unpack_frame(reply.body)
             said = msgspec.json.decode(head_bytes, type=_TurnHead)
             num_segments = sum(1 for _ in segment_sizes(segment))
-            output = said.response["output"]
-        except (ValueError, KeyError, msgspec.MsgspecError) as error:
+            _check_calls(said.response.output)
+        except (ValueError, msgspec.MsgspecError) as error:
             raise PolicyFault(f"the policy's answer cannot be read: {error}") from error
         if num_segments > 1:
             raise PolicyFault(f"a turn has one segment of tokens, the policy sent {num_segments}")
-        if not isinstance(output, list) or not all(isinstance(item, dict) for item in output):
-            raise PolicyFault("the policy's `output` is not a list of items")
+        usage = said.response.usage or _Usage()
         return Turn(
-            output,
-            said.response.get("usage") or {},
+            said.response.output,
+            usage.input_tokens,
+            usage.output_tokens,
             bytes(segment),
             said.began,
             said.finish_reason,
@@ -77,3 +91,12 @@ class Policy:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def _check_calls(output: list[dict[str, Any]]) -> None:
+    """Raises ValueError for a tool call that names no tool or has no text of arguments."""
+    for item in output:
+        if item.get("type") == "function_call":
+            for name in ("name", "arguments"):
+                if not isinstance(item.get(name), str):
+                    raise ValueError(f"the `{name}` of a function call must be text, not {item.get(name)!r:.80}")

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
+from gym_core.errors import misfit
+
 _WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -65,15 +67,15 @@ def _path(kind: type, value: Any) -> Any:
 
 
 def _misfit(error: msgspec.ValidationError, kind: Any) -> Misfit:
-    message, _, path = str(error).partition(" - at `$")
+    message, path = misfit(error)
     allowed = _choices(kind)
     if allowed:
-        return Misfit(f"one of {', '.join(allowed)}", path.rstrip("`"))
+        return Misfit(f"one of {', '.join(allowed)}", path)
     expected = re.match(r"Expected `(.+?)`(.*?)(, got .*)?$", message)
     if expected is None:
-        return Misfit(f"something else: {message}", path.rstrip("`"))
+        return Misfit(f"something else: {message}", path)
     words = " or ".join(_WORDS.get(name.strip(), name.strip()) for name in expected[1].split("|"))
-    return Misfit(words + expected[2], path.rstrip("`"))
+    return Misfit(words + expected[2], path)
 
 
 def _choices(kind: Any) -> list[str]:

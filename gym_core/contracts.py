@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from gym_core.errors import BadRow, ErrorInfo
+from gym_core.errors import BadRow, ErrorInfo, misfit
 
 CONTRACT_VERSION = 1
 """Raised when a stored or sent record changes meaning; readers refuse a newer one."""
@@ -140,7 +140,8 @@ def _task_ref(value: Any) -> TaskRef:
     try:
         return msgspec.convert(value, TaskRef)
     except msgspec.ValidationError as error:
-        raise BadRow(str(error), field="task_ref") from None
+        what, path = misfit(error)
+        raise BadRow(what, field=f"task_ref{path}") from None
 
 
 def content_id(params: dict[str, Any], fields: dict[str, Any]) -> str:

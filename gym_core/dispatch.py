@@ -48,7 +48,7 @@ async def call_tool(environment: Environment, session: Session, name: str, argum
         if spec is None:
             raise ToolFault(f"error: no tool is called {name!r} here")
         given = spec.parse(arguments)
-        method = getattr(environment, spec.method)
+        method = getattr(environment, spec.name)
         value = method(session=session, **given) if spec.takes_session else method(**given)
         answer = ToolAnswer("ok", _text(await settle(value)))
     except ToolFault as fault:

@@ -11,8 +11,9 @@
         def oracle(self, task): ...                      # a reply, or a Script of tool calls and a reply
 
 One object serves every session: what belongs to one rollout lies in its `session`, never on `self`. Methods may be
-`async`. With `worker = True`, `make`, `ingest`, `verify` and `verify_published` run in warm worker processes that are
-killed when they overrun, so they may be slow and import what they like (import heavy libraries inside the methods).
+`async`. With `worker = True`, `make`, `ingest` and the `verify` methods run in warm worker processes that are killed when
+they overrun, so they may be slow and import what they like (import heavy libraries inside the methods). Tools, `setup`
+and `close` stay in the service, where the sessions are.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ class Environment:
     def ingest(self, task: Task) -> Task:
         """Check a row from outside; return it, perhaps with prepared `hidden` fields.
 
-        Raises `BadRow` with the field's path for what can never be graded. Called once per row at the door.
+        Raises `BadRow` with the field's path for what can never be graded. Hidden fields do not travel, so a row that
+        comes back to be seeded or graded is ingested again: the same row must give the same task.
         """
         return task
 

@@ -85,6 +85,12 @@ class PalaestraError(Exception):
         )
 
 
+def misfit(error: msgspec.ValidationError) -> tuple[str, str]:
+    """What msgspec found wrong, and where: `("Expected `int`, got `str`", ".rows[0].seed")`, "" for the whole."""
+    what, _, path = str(error).partition(" - at `$")
+    return what, path.rstrip("`")
+
+
 class BadRequest(PalaestraError):
     """The caller's input is wrong; `field` names where."""
 

@@ -33,7 +33,9 @@ def split_of(params: dict[str, Any]) -> str:
 
 
 def make_task(environment: Environment, ref: TaskRef) -> Task:
-    """The task of that name. Raises `BadRequest` for a level or split that does not exist."""
+    """The task of that name. Raises `BadRequest` for a level or split that does not exist, or no generator."""
+    if not environment.overrides("make"):
+        raise BadRequest(f"environment {environment.name!r} generates no tasks", hint="give it rows")
     if ref.level not in environment.levels:
         levels = f"{environment.levels.start}..{environment.levels.stop - 1}"
         raise BadRequest(

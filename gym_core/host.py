@@ -41,7 +41,7 @@ class Host:
         self.judges_groups = environment.overrides("verify_group")
         self.needs_loop = any(inspect.iscoroutinefunction(getattr(environment, name)) for name in AUTHOR_METHODS)
         """False where no author's method is a coroutine: then `run_now` is enough."""
-        self._caches_ingest = environment.overrides("ingest")
+        self._ingests = environment.overrides("ingest")
         self._cache: OrderedDict[Hashable, bytes] = OrderedDict()
 
     @property
@@ -70,8 +70,12 @@ class Host:
         """
         given = Task.from_row(row, self.environment.name)
         if given.ref is not None:
+            if row.get("environment", given.environment) != given.environment:
+                raise BadRow(
+                    f"the row was made by {row['environment']!r}, this is {given.environment!r}", field="environment"
+                )
             return self._remake(given, given.ref)
-        if not self._caches_ingest:
+        if not self._ingests:
             return given
         key = content_id(given.responses_create_params, given.fields)
         task = self._cached(key)

@@ -1,4 +1,4 @@
-"""The one middleware of every server: trace id, token, body limit, error shape and metrics around each handler.
+"""The one middleware of every server: trace id, token, error shape and metrics around each handler.
 
     request ─▶ trace id ─▶ token ─▶ handler ─▶ reply
                   └── whatever is raised ─▶ {"error": ErrorInfo} with its status

@@ -104,6 +104,7 @@ def _tool(summary: str, body: dict[str, Any]) -> dict[str, Any]:
     found["responses"] |= {
         "200": {"description": "the tool's output", **text},
         "422": {"description": "the tool says no; the text is for the model", **text},
+        "500": {"description": "the tool broke; the text is for the model", **text},
     }
     return found
 

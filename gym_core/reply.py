@@ -26,8 +26,8 @@ class ToolCall:
 class Reply:
     """The policy's side of a finished rollout.
 
-    `text` is the last assistant message without thinking, `all_text` all of them joined, `raw_text` all of them as they
-    came; `tool_calls` are in order; `items` is the Responses `output` list itself.
+    `text` is the last assistant message without thinking, `all_text` all of them joined; `last_raw_text` and `raw_text`
+    are the same as they came; `tool_calls` are in order; `items` is the Responses `output` list itself.
     """
 
     text: str

@@ -6,13 +6,15 @@ from typing import Annotated, Any
 
 import msgspec
 
+from gym_core.host import MAX_TASKS
+
 
 class TasksRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Which generated tasks: `count` of this level, with different prompts, from index `start` on."""
 
     seed: int = 0
     level: int = 0
-    count: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+    count: Annotated[int, msgspec.Meta(ge=1, le=MAX_TASKS)] = 1
     split: str = "train"
     start: Annotated[int, msgspec.Meta(ge=0)] = 0
 

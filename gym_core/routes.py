@@ -10,7 +10,7 @@ from aiohttp import web
 from gym_core import headers
 from gym_core.contracts import RUN_KEY, PendingVerdict, RunOptions
 from gym_core.dispatch import STATUS
-from gym_core.errors import BadRequest, BadSession
+from gym_core.errors import BadRequest, BadSession, misfit
 from gym_core.openapi import describe
 from gym_core.requests import GroupVerdictRequest, IngestRequest, TasksRequest
 from gym_core.serve import deadline_s, json_reply, parse_json
@@ -145,8 +145,8 @@ def _options(body: dict[str, Any]) -> RunOptions:
     try:
         return msgspec.convert(given, RunOptions)
     except msgspec.ValidationError as error:
-        what, _, path = str(error).partition(" - at `$")
-        raise BadRequest(what, field=f"{RUN_KEY}{path.rstrip('`')}") from None
+        what, path = misfit(error)
+        raise BadRequest(what, field=f"{RUN_KEY}{path}") from None
 
 
 def _output(body: dict[str, Any]) -> list[dict[str, Any]]:

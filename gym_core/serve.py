@@ -21,7 +21,7 @@ import uvloop
 from aiohttp import web
 
 from gym_core import auth, headers, telemetry
-from gym_core.errors import BadRequest, Conflict, PalaestraError
+from gym_core.errors import BadRequest, Conflict, PalaestraError, misfit
 from gym_core.middleware import Door, ErrorBody, echo_trace
 
 T = TypeVar("T")
@@ -89,8 +89,8 @@ def parse_json(body: bytes, kind: type[T] | Any = Any) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        what, _, path = str(error).partition(" - at `$")
-        raise BadRequest(what, field=path.rstrip("`").lstrip(".")) from None
+        what, path = misfit(error)
+        raise BadRequest(what, field=path.lstrip(".")) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
 

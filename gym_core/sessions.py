@@ -143,8 +143,8 @@ class Sessions:
 
     async def sweep(self) -> int:
         """Close the sessions that nobody used for `ttl_s`; how many there were."""
-        dead_line = self._clock() - self.ttl_s
-        idle = [name for name, held in self._held.items() if held.users == 0 and held.used_at <= dead_line]
+        idle_since = self._clock() - self.ttl_s
+        idle = [name for name, held in self._held.items() if held.users == 0 and held.used_at <= idle_since]
         closing = [self._start_closing(name) for name in idle]
         if closing:
             await asyncio.wait(closing)

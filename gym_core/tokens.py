@@ -112,18 +112,29 @@ class SegmentSize:
 
 
 def segment_sizes(blob: bytes | memoryview) -> Iterator[SegmentSize]:
-    """Walk the headers of a trace blob. Raises ValueError where the bytes are not segments."""
+    """Walk the headers of a trace blob. Raises ValueError where the bytes are not segments, or a header lies."""
     at = 0
     while at < len(blob):
         if len(blob) - at < _HEADER.size:
             raise ValueError(f"trace blob ends inside a segment header at byte {at}")
-        magic, total, n, _, _, _, _, trainable = _HEADER.unpack_from(blob, at)
+        magic, total, n, num_versions, num_kinds, layers, top_k, trainable = _HEADER.unpack_from(blob, at)
         if magic != _MAGIC:
             raise ValueError(f"no segment begins at byte {at} of the trace blob")
-        if total < _HEADER.size or at + total > len(blob):
+        want = _segment_bytes(n, num_versions + num_kinds, n * layers * top_k)
+        if want != total:
+            raise ValueError(f"a segment of {n} tokens should have {want} bytes, its header says {total}")
+        if trainable > n:
+            raise ValueError(f"a segment of {n} tokens cannot have {trainable} to train on")
+        if at + total > len(blob):
             raise ValueError(f"the segment at byte {at} says {total} bytes, the blob has {len(blob) - at} left")
         yield SegmentSize(total, n, trainable)
         at += total
+
+
+def _segment_bytes(num_tokens: int, num_spans: int, expert_bytes: int) -> int:
+    """What a segment of these counts takes, its header included."""
+    mask_bytes = num_tokens + (-num_tokens % 4)
+    return _HEADER.size + 8 * num_tokens + mask_bytes + 12 * num_spans + expert_bytes + (-expert_bytes % 4)
 
 
 def decode_trace(blob: bytes | memoryview) -> TokenTrace:
@@ -158,11 +169,8 @@ def decode_trace(blob: bytes | memoryview) -> TokenTrace:
 def _decode_segment(data: memoryview) -> TokenTrace:
     import numpy as np
 
-    _, total, n, num_versions, num_kinds, layers, top_k, _ = _HEADER.unpack_from(data, 0)
+    _, _, n, num_versions, num_kinds, layers, top_k, _ = _HEADER.unpack_from(data, 0)
     experts_bytes = n * layers * top_k
-    want = _HEADER.size + 8 * n + n + (-n % 4) + 12 * (num_versions + num_kinds) + experts_bytes + (-experts_bytes % 4)
-    if want != total:
-        raise ValueError(f"a segment of {n} tokens should have {want} bytes, its header says {total}")
     at = _HEADER.size
     ids = np.frombuffer(data, "<i4", n, at)
     at += 4 * n

@@ -54,8 +54,8 @@ class ToolFault(Exception):
 def tool(method: Callable[..., Any] | None = None, *, read_only: bool = False) -> Any:
     """Mark a method of an environment as a tool the policy may call.
 
-    `@tool(read_only=True)` promises that the call changes nothing: such calls of one turn may run side by side, all
-    others run one after another in the order the policy wrote them.
+    `@tool(read_only=True)` promises that the call changes nothing: the agent sends such calls of one turn together, in any
+    order; all others one after another as the policy wrote them. The service runs one call of a session at a time.
     """
 
     def mark(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,7 +74,6 @@ class ToolSpec:
     parameters: dict[str, Any]
     arguments: type[msgspec.Struct]
     takes_session: bool
-    method: str
     read_only: bool = False
 
     def declaration(self) -> dict[str, Any]:
@@ -140,7 +139,7 @@ def tool_spec(name: str, method: Callable[..., Any]) -> ToolSpec:
     if others:
         parameters["$defs"] = others
     read_only = getattr(method, "__palaestra_tool__", "") == "read_only"
-    return ToolSpec(name, described, parameters, arguments, takes_session, name, read_only)
+    return ToolSpec(name, described, parameters, arguments, takes_session, read_only)
 
 
 def _docstring(method: Callable[..., Any]) -> tuple[str, dict[str, str]]:

@@ -35,6 +35,9 @@ from trainer.mismatch import Mismatch, importance_weights
 from trainer.objective import clipped_surrogate
 from trainer.pack import MicroBatch, Sample, pack
 
+AUDITED = 16
+"""Samples whose mismatch is measured in a step that has nothing to learn from."""
+
 
 class NonFinite(PalaestraError):
     """A loss or gradient that is not a number: the step was not applied."""
@@ -85,7 +88,8 @@ class Learner:
         """One GRPO step over the whole batch (see the module's text). Returns reduced metrics.
 
         Samples without advantage teach nothing and are left out, of the normaliser too; a batch with none left moves
-        nothing. Raises MismatchExceeded before anything moved.
+        nothing, and its mismatch is measured on a few of them all the same. Raises MismatchExceeded before anything
+        moved.
         """
         began = time.perf_counter()
         metrics = Metrics()
@@ -94,6 +98,11 @@ class Learner:
         metrics.mean("used_sample_share", len(used), len(samples))
         if used:
             self._update(self._minibatches(used, step), step, metrics)
+        elif audited := [sample for sample in samples if sample.num_trained][:AUDITED]:
+            mismatch = Mismatch()
+            for batch in self._pack(audited):
+                self._old_logprobs(batch, mismatch)
+            self._check(mismatch, metrics)
         metrics.sum("policy_training_time", time.perf_counter() - began)
         return metrics.reduce()
 

@@ -152,7 +152,9 @@ class RayPlacement:
         self._handles: list[RayHandle] = []
         self._started = not ray.is_initialized()
         if self._started:
-            small: dict[str, Any] = {} if address else {"num_cpus": LOCAL_CPUS, "object_store_memory": LOCAL_STORE_BYTES}
+            small: dict[str, Any] = (
+                {} if address else {"num_cpus": LOCAL_CPUS, "object_store_memory": LOCAL_STORE_BYTES}
+            )
             ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False, **small)
 
     async def place(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Handle:

@@ -253,7 +253,10 @@ async def test_four_steps_end_to_end(begin) -> None:
         assert metrics["publish/canary_error"] <= 1.001
         assert metrics["policy_lag_max"] == 0
         assert metrics["outcome/scored"] == 16
-        assert {"reward/copy", "reward/echo", "grad_norm", "entropy", "curriculum/target_mean"} <= metrics.keys(), step
+        assert {"reward/copy", "reward/echo", "curriculum/target_mean"} <= metrics.keys(), step
+        # A step in which every group is of one mind has no gradient.
+        assert ("grad_norm" in metrics) == ("entropy" in metrics) == (metrics["num_valid_samples"] > 0), step
+    assert any("grad_norm" in metrics for _, metrics in run.written)
     kinds = [event.kind for event in run.events]
     assert kinds == ["start", *["rollouts", "step", "checkpoint"] * 4]
 
@@ -286,8 +289,8 @@ async def test_a_run_that_failed_before_training_resumes_bit_for_bit(begin) -> N
     assert await resumed.go() == 2
     assert resumed.events[0].kind == "resume"
     assert_same(straight.weights(), resumed.weights())
-    assert [e.metrics["loss"] for e in resumed.journal.entries()] == [
-        e.metrics["loss"] for e in straight.journal.entries()
+    assert [e.metrics.get("loss") for e in resumed.journal.entries()] == [
+        e.metrics.get("loss") for e in straight.journal.entries()
     ]
 
 

@@ -249,3 +249,19 @@ def test_sft_loss_is_the_mean_over_trained_tokens(fake_model, make_samples) -> N
 def test_an_unknown_phase_is_refused(fake_model) -> None:
     with pytest.raises(BadRequest, match="dpo"):
         Learner(fake_model(), RECIPE).begin("dpo", 1e-3)
+
+
+def test_a_step_with_nothing_to_learn_still_measures_the_mismatch(fake_model, make_samples) -> None:
+    model = fake_model()
+    made, samples = learner(model), make_samples(model)
+    for sample in samples:
+        sample.advantage = 0.0
+    before = state(model)
+    metrics = made.step(samples)
+    assert metrics["num_valid_samples"] == 0
+    assert metrics["token_mult_prob_error"] == pytest.approx(1.0, abs=1e-6)
+    assert_same(before, state(model))
+    for sample in samples:
+        sample.logprobs = sample.logprobs - 0.5 * sample.loss_mask
+    with pytest.raises(MismatchExceeded):
+        made.step(samples)
