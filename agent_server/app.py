@@ -20,8 +20,7 @@ from agent_server.directory import Directory
 from agent_server.edge import run_reply
 from agent_server.player import Play, Player
 from agent_server.policy import Policy
-from agent_server.rollouts import Request, Rollouts, check_all, read_request
-from gym_core import headers
+from agent_server.rollouts import Rollouts, check_all, read_request
 from gym_core.client import Client
 from gym_core.contracts import Rollout
 from gym_core.errors import BadRequest, UnknownName
@@ -67,20 +66,11 @@ async def _run(request: web.Request) -> web.Response:
     asked = read_request(await read_json(request))
     await request.app[DIRECTORY].find(asked.row)
     frames = FRAME_TYPE in request.headers.get("Accept", "")
-    if headers.IDEMPOTENCY in request.headers:
-        stored = await rollouts.stored(asked.options.rollout_id)
-        if stored is not None and frames:
-            return _frame(*stored)
-        if stored is not None:
-            return _json_reply(_replayed(asked, *stored), request)
+    await rollouts.look_up([asked])
     rollouts.check_room(1)
     # The rollout goes on when the caller hangs up: asking again with its id finds it.
     play = await asyncio.shield(rollouts.start(asked))
     return _frame(play.rollout, play.blob) if frames else _json_reply(play, request)
-
-
-def _replayed(asked: Request, rollout: Rollout, blob: bytes) -> Play:
-    return Play(asked.task, asked.row, asked.options, rollout, blob=blob)
 
 
 def _json_reply(play: Play, request: web.Request) -> web.Response:
@@ -101,6 +91,7 @@ async def _batch(request: web.Request) -> web.StreamResponse:
     requests = await check_all(rows)
     for asked in requests:
         await request.app[DIRECTORY].find(asked.row)
+    await rollouts.look_up(requests)
     rollouts.check_room(len(requests))
     reply = web.StreamResponse(headers={"Content-Type": FRAME_TYPE, "X-Palaestra-Count": str(len(requests))})
     await reply.prepare(request)

@@ -88,6 +88,11 @@ class Player:
         self._fail(play, Cancelled("the rollout was taken back before it began"))
         return play
 
+    @staticmethod
+    def recalled(row: dict[str, Any], task: Task, options: RunOptions, rollout: Rollout, blob: bytes) -> Play:
+        """A rollout that was played before, as it was told then."""
+        return Play(task, row, options, rollout, book=TraceBook.reopened(rollout, blob), blob=blob)
+
     async def _play(self, play: Play) -> None:
         play.peer = peer = await self._directory.find(play.row)
         play.rollout.environment = play.task.environment = peer.name

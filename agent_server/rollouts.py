@@ -16,16 +16,18 @@ import msgspec
 from agent_server.config import AgentConfig
 from agent_server.player import Play, Player
 from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Task
-from gym_core.errors import BadRequest, Busy, PalaestraError
+from gym_core.errors import BadRequest, Busy, Conflict, PalaestraError
 from gym_core.store import Store
 
 
 class Request(msgspec.Struct):
-    """A row that passed the door."""
+    """A row that passed the door. `named`: the caller gave its id; `stored`: what is kept under that id already."""
 
     row: dict[str, Any]
     task: Task
     options: RunOptions
+    named: bool = True
+    stored: tuple[Rollout, bytes] | None = None
 
 
 def read_request(row: Any) -> Request:
@@ -36,11 +38,12 @@ def read_request(row: Any) -> Request:
         options = msgspec.convert(given, RunOptions)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{error}", field=RUN_KEY) from None
-    if not options.rollout_id:
+    named = bool(options.rollout_id)
+    if not named:
         options = msgspec.structs.replace(options, rollout_id=uuid.uuid4().hex)
     if options.deadline_s <= 0:
         raise BadRequest("`deadline_s` must be above 0", field=f"{RUN_KEY}.deadline_s")
-    return Request({key: value for key, value in row.items() if key != RUN_KEY}, task, options)
+    return Request({key: value for key, value in row.items() if key != RUN_KEY}, task, options, named)
 
 
 class Rollouts:
@@ -67,6 +70,24 @@ class Rollouts:
                 retry_after_s=1.0,
             )
 
+    async def look_up(self, requests: list[Request]) -> None:
+        """Find what is stored under ids that callers gave: it is told again, not played again.
+
+        Raises `Conflict` for an id that names a rollout of another task.
+        """
+        if self._store is not None:
+            await asyncio.gather(*(self._look_up(self._store, one) for one in requests if one.named))
+
+    @staticmethod
+    async def _look_up(store: Store, request: Request) -> None:
+        request.stored = await store.get_rollout(request.options.rollout_id)
+        if request.stored is not None and request.stored[0].task_id != request.task.task_id:
+            raise Conflict(
+                f"rollout {request.options.rollout_id!r} is stored already, of task {request.stored[0].task_id!r}",
+                field=f"{RUN_KEY}.rollout_id",
+                hint="an id names one rollout for ever; give this one another, or none",
+            )
+
     def start(self, request: Request) -> asyncio.Task[Play]:
         """Begin a rollout, or join the one of that id which is under way."""
         options = request.options
@@ -87,6 +108,8 @@ class Rollouts:
             self._runs.pop(options.run_id, None)
 
     async def _run(self, request: Request) -> Play:
+        if request.stored is not None:
+            return self._player.recalled(request.row, request.task, request.options, *request.stored)
         try:
             await self._running.acquire()
         except asyncio.CancelledError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from gym_core.contracts import TraceInfo
+from gym_core.contracts import Rollout, TraceInfo
 from gym_core.tokens import segment_sizes
 
 
@@ -29,6 +30,22 @@ class TraceBook:
     def __init__(self) -> None:
         self._traces: list[_Trace] = []
         self.marks: list[TurnMark] = []
+
+    @classmethod
+    def reopened(cls, rollout: Rollout, blob: bytes) -> TraceBook:
+        """The book of a finished rollout. Marks are known where every turn left a segment, as it does with tokens."""
+        book = cls()
+        for info in rollout.traces:
+            trace, at = _Trace(info.began), info.offset
+            for size in segment_sizes(blob[info.offset : info.offset + info.num_bytes]):
+                trace.segments.append(blob[at : at + size.num_bytes])
+                at += size.num_bytes
+            book._traces.append(trace)
+        places = [(t, s) for t, trace in enumerate(book._traces) for s in range(len(trace.segments))]
+        items = _last_items(rollout.output)
+        if len(places) == len(items):
+            book.marks = [TurnMark(t, s, item) for (t, s), item in zip(places, items, strict=True)]
+        return book
 
     @property
     def current(self) -> bytes:
@@ -65,3 +82,9 @@ class TraceBook:
             )
             offset += num_bytes
         return infos, blob
+
+
+def _last_items(output: list[dict[str, Any]]) -> list[int]:
+    """Index of the last item of each turn: what follows it is a tool's output, or nothing."""
+    answers = [item.get("type") == "function_call_output" for item in output] + [True]
+    return [n for n in range(len(output)) if not answers[n] and answers[n + 1]]

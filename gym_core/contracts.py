@@ -110,6 +110,7 @@ class Task(msgspec.Struct, kw_only=True):
             for number, item in enumerate(given):
                 if not isinstance(item, dict):
                     raise BadRow("an input item must be an object", field=f"responses_create_params.input[{number}]")
+        _check_tools(params.get("tools"))
         fields = {key: value for key, value in row.items() if key not in _ROW_KEYS}
         ref = row.get("task_ref")
         return cls(
@@ -134,6 +135,14 @@ class Task(msgspec.Struct, kw_only=True):
 
 
 _ROW_KEYS = frozenset({"environment", "task_id", "responses_create_params", "task_ref", RUN_KEY})
+
+
+def _check_tools(tools: Any) -> None:
+    if tools is not None and not isinstance(tools, list):
+        raise BadRow("`tools` must be a list of tools", field="responses_create_params.tools")
+    for number, tool in enumerate(tools or ()):
+        if not isinstance(tool, dict):
+            raise BadRow("a tool must be an object", field=f"responses_create_params.tools[{number}]")
 
 
 def _task_ref(value: Any) -> TaskRef:

@@ -11,9 +11,9 @@
         def oracle(self, task): ...                      # a reply, or a Script of tool calls and a reply
 
 One object serves every session: what belongs to one rollout lies in its `session`, never on `self`. Methods may be
-`async`. With `worker = True`, `make`, `ingest` and the `verify` methods run in warm worker processes that are killed when
-they overrun, so they may be slow and import what they like (import heavy libraries inside the methods). Tools, `setup`
-and `close` stay in the service, where the sessions are.
+`async`. With `worker = True`, `make`, `ingest` and the `verify` methods run in warm worker processes that are killed
+when they overrun, so they may be slow and import what they like (import heavy libraries inside the methods). Tools,
+`setup` and `close` stay in the service, where the sessions are.
 """
 
 from __future__ import annotations

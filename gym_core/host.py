@@ -70,10 +70,9 @@ class Host:
         """
         given = Task.from_row(row, self.environment.name)
         if given.ref is not None:
-            if row.get("environment", given.environment) != given.environment:
-                raise BadRow(
-                    f"the row was made by {row['environment']!r}, this is {given.environment!r}", field="environment"
-                )
+            maker = row.get("environment") or given.environment
+            if maker != given.environment:
+                raise BadRow(f"the row was made by {maker!r}, this is {given.environment!r}", field="environment")
             return self._remake(given, given.ref)
         if not self._ingests:
             return given

@@ -54,8 +54,8 @@ class ToolFault(Exception):
 def tool(method: Callable[..., Any] | None = None, *, read_only: bool = False) -> Any:
     """Mark a method of an environment as a tool the policy may call.
 
-    `@tool(read_only=True)` promises that the call changes nothing: the agent sends such calls of one turn together, in any
-    order; all others one after another as the policy wrote them. The service runs one call of a session at a time.
+    `@tool(read_only=True)` promises that the call changes nothing: the agent sends such calls of one turn together, all
+    others one after another as the policy wrote them. The service runs one call of a session at a time.
     """
 
     def mark(method: Callable[..., Any]) -> Callable[..., Any]:

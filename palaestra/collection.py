@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
 from gym_core.client import Client
 from gym_core.contracts import RUN_KEY, Outcome, Rollout, Sampling, Task
-from gym_core.errors import BadRow, PalaestraError
+from gym_core.errors import BadRequest, BadRow, PalaestraError
 from gym_core.seeds import derive
 from palaestra.house import start_agent, start_environments
 
@@ -63,9 +63,9 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Rows of a JSONL file. Raises `BadRow` naming file, line and field."""
-    rows = []
+def read_rows(path: Path) -> dict[int, Row]:
+    """Rows of a JSONL file by their line. Raises `BadRow` naming file, line and field."""
+    rows = {}
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -79,26 +79,51 @@ def read_rows(path: Path) -> list[Row]:
                 raise BadRow(
                     f"{path.name}, line {number}: {error.message}", field=error.field, hint=error.hint
                 ) from None
-            rows.append(row)
+            rows[number] = row
     if not rows:
         raise BadRow(f"{path.name} holds no rows", field="input")
     return rows
 
 
 def read_done(path: Path) -> dict[str, Row]:
-    """Finished rollouts of an output file by id; failed ones are left out, a torn last line is cut off."""
+    """Finished rollouts of an output file by id; failed ones are left out, a torn last line is cut off.
+
+    Raises `BadRequest` for a file that is something else, which is left as it is.
+    """
     if not path.is_file():
         return {}
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        os.truncate(path, whole)
     done = {}
-    for line in data[:whole].splitlines():
-        row = msgspec.json.decode(line)
-        if Outcome(row["outcome"]).trainable:
-            done[row["rollout_id"]] = row
+    for number, line in enumerate(data[:whole].split(b"\n")[:-1], 1):
+        try:
+            row = msgspec.json.decode(line, type=dict[str, Any])
+            reward, group = row["reward"], row["group_id"]
+            if Outcome(row["outcome"]).trainable and isinstance(reward, int | float) and isinstance(group, str):
+                done[str(row["rollout_id"])] = row
+        except (ValueError, KeyError) as error:
+            raise _no_output(path, f"line {number}: {error}") from None
+    if whole < len(data):
+        if not data[whole:].startswith(b"{"):
+            raise _no_output(path, "its last line is no JSON object")
+        os.truncate(path, whole)
     return done
+
+
+def _no_output(path: Path, why: str) -> BadRequest:
+    return BadRequest(
+        f"{path} exists and does not hold rollouts ({why})",
+        field="output",
+        hint="name another file, or begin this one anew with --fresh",
+    )
+
+
+def check_output(path: Path) -> None:
+    """Raises `BadRequest` where rollouts could not be written, before any is played."""
+    if not path.parent.is_dir():
+        raise BadRequest(f"there is no folder {path.parent}", field="output", hint="make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise BadRequest(f"{path} cannot be written", field="output")
 
 
 class Collection:
@@ -136,16 +161,17 @@ class Collection:
     async def manifest(self) -> dict[str, Any]:
         return await self._gym.get_json("/manifest")
 
-    async def check(self, rows: list[Row], name: str) -> None:
+    async def check(self, rows: dict[int, Row], name: str) -> None:
         """Let the environment look at every row. Raises `BadRow` with the line of the first one it refuses."""
-        asked = {"rows": [{**row, "environment": self._environment} for row in rows]}
+        asked = {"rows": [{**row, "environment": self._environment} for row in rows.values()]}
         reply: Any = await self._gym.post_json("/ingest", asked, idempotent=True)
         refused = reply["refused"]
         if refused:
             first = refused[0]
             error = first["error"]
+            count = f"{len(refused)} of {len(rows)} rows are refused"
             raise BadRow(
-                f"{name}, line {first['row'] + 1}: {error['message']} ({len(refused)} of {len(rows)} rows are refused)",
+                f"{name}, line {list(rows)[first['row']]}: {error['message']} ({count})",
                 field=error.get("field", ""),
                 hint=error.get("hint", ""),
             )
@@ -154,7 +180,7 @@ class Collection:
         body = {"seed": seed, "level": level, "count": count, "split": split}
         return (await self._gym.post_json("/tasks", body, idempotent=True))["tasks"]
 
-    async def play(self, requests: Iterable[Row], batch: int, timeout_s: float) -> AsyncIterator[Rollout]:
+    async def play(self, requests: Iterable[Row], batch: int, timeout_s: float) -> AsyncGenerator[Rollout, None]:
         """Rollouts as they finish, `batch` requests in flight at a time."""
         waiting = list(requests)
         for start in range(0, len(waiting), batch):
@@ -221,8 +247,11 @@ async def collect(
     numbers = {name: int(name.rsplit("/", 2)[1].split("-", 1)[0]) for name in requests}
     done = read_done(output)
     missing = {name: row for name, row in requests.items() if name not in done}
-    with output.open("ab") as file:
-        async for rollout in collection.play(missing.values(), batch, timeout_s):
+    async with AsyncExitStack() as stack:
+        played = await stack.enter_async_context(aclosing(collection.play(missing.values(), batch, timeout_s)))
+        file: BinaryIO | None = None
+        async for rollout in played:
+            file = file or stack.enter_context(output.open("ab"))  # no file where nothing was played
             line = output_row(missing[rollout.rollout_id], rollout, numbers[rollout.rollout_id])
             file.write(msgspec.json.encode(line) + b"\n")
             file.flush()

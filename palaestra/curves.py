@@ -81,7 +81,7 @@ def _axis(low: float, high: float, x_low: float, x_high: float, place: _Place, y
         parts.append(
             f'<text class="axis" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{y_format.format(value)}</text>'
         )
-    for value in (x_low, (x_low + x_high) / 2, x_high):
+    for value in (x_low, (x_low + x_high) // 2, x_high):
         x, _ = place(value, low)
         parts.append(f'<text class="axis" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{value:g}</text>')
     return parts

@@ -22,6 +22,7 @@ from palaestra.policies import find_checkpoint, policy_config, served_app
 from trainer.collect import AgentPool
 from trainer.config import Recipe, parse_recipe
 from trainer.evaluate import Evaluation, evaluate
+from trainer.recall import Recall
 
 FILE = "evaluation.json"
 GREEDY_TASKS = 64
@@ -45,16 +46,21 @@ async def heldout_rows(url: str, recipe: Recipe) -> dict[str, list[Row]]:
     }
 
 
-async def score(agents: AgentPool, rows: dict[str, list[Row]], recipe: Recipe, name: str) -> dict[str, Evaluation]:
-    """`sampled`: every task once at the recipe's temperature; `greedy`: the first few of each environment."""
+async def score(
+    agents: AgentPool, rows: dict[str, list[Row]], recipe: Recipe, name: str, recalled: Recall | None = None
+) -> dict[str, Evaluation]:
+    """`sampled`: every task once at the recipe's temperature; `greedy`: the first few of each environment.
+
+    `recalled` goes on with an evaluation that was interrupted.
+    """
     limit = recipe.grpo.max_output_tokens
     sampled = Sampling(temperature=recipe.eval.temperature, top_p=1.0, max_output_tokens=limit)
     greedy = Sampling(temperature=0.0, top_p=1.0, max_output_tokens=limit)
     every = [row for held_out in rows.values() for row in held_out]
     few = [row for held_out in rows.values() for row in held_out[:GREEDY_TASKS]]
     return {
-        "sampled": await evaluate(agents, every, step=0, sampling=sampled, purpose=f"eval-{name}"),
-        "greedy": await evaluate(agents, few, step=0, sampling=greedy, purpose=f"greedy-{name}"),
+        "sampled": await evaluate(agents, every, step=0, sampling=sampled, purpose=f"eval-{name}", recalled=recalled),
+        "greedy": await evaluate(agents, few, step=0, sampling=greedy, purpose=f"greedy-{name}", recalled=recalled),
     }
 
 

@@ -26,7 +26,13 @@ def listen_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--parent-pid", type=int, hidden=True, help="end when this process ends (set by a program that starts us)"
         ),
-        click.option("--port", default=0, show_default=True, help="0 takes a free one and prints it"),
+        click.option(
+            "--port",
+            default=0,
+            show_default=True,
+            type=click.IntRange(0, 65535),
+            help="0 takes a free one and prints it",
+        ),
         click.option("--host", default="127.0.0.1", show_default=True, help="beyond loopback a token must be set"),
     ):
         function = option(function)

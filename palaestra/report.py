@@ -15,7 +15,6 @@ from palaestra.curves import line_chart, rolling
 _STYLE = Path(__file__).with_name("report.css")
 
 _CHARTS = (
-    ("Sampling against training probabilities (token_mult_prob_error)", "token_mult_prob_error", "{:.6f}"),
     ("Generated tokens per rollout", "completions/mean_length", "{:.1f}"),
     ("Entropy of the policy (nats)", "entropy", "{:.2f}"),
     ("Groups whose rewards are all equal (share)", "frac_reward_zero_std", "{:.2f}"),
@@ -94,13 +93,17 @@ def _environments(summary: Mapping[str, Any]) -> str:
 
 def _curves(summary: Mapping[str, Any], steps: Sequence[tuple[int, Mapping[str, float]]]) -> str:
     def line(key: str) -> list[tuple[float, float]]:
-        return [(float(step), values[key]) for step, values in steps if key in values]
+        warm = key.startswith("sft/")  # the warm start's steps count up to 0
+        return [(float(step), values[key]) for step, values in steps if key in values and (step < 0) == warm]
 
     rewards = {name: rolling(line(f"reward/{name}")) for name in summary["environments"]}
     rewards = {name: points for name, points in rewards.items() if points}
     figures = []
     if rewards:
         figures.append(_figure("Training reward by environment (mean of 5 steps)", rewards, y_range=(0.0, 1.0)))
+    if mismatch := line("token_mult_prob_error"):
+        title = "Sampling against training: token_mult_prob_error − 1"
+        figures.append(_figure(title, {"error": [(x, y - 1.0) for x, y in mismatch]}, y_format="{:.0e}"))
     for title, key, y_format in _CHARTS:
         if points := line(key):
             figures.append(_figure(title, {key: rolling(points)}, y_format=y_format))

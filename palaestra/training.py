@@ -35,11 +35,12 @@ from trainer.collect import AgentPool, Row
 from trainer.config import Recipe
 from trainer.curriculum import Curriculum
 from trainer.evaluate import Evaluation
-from trainer.grpo import Event, Grpo
+from trainer.grpo import Event, Grpo, version_of
 from trainer.journal import Journal
 from trainer.metrics import StoreWriter, TensorBoardWriter, Writer
 from trainer.placement import Handle, LocalPlacement, Placement, RayPlacement
 from trainer.publisher import WeightPublisher, probe_rows
+from trainer.recall import Recall
 from trainer.sft import read_demonstrations, warm_start
 
 
@@ -113,7 +114,7 @@ async def _train(
         line.environment_url = environments.url
         await _warm(line, resumed)
         await _connect(line, stack)
-        before = await _evaluate(line, "before", folder.before)
+        before = await _evaluate(line, "before", folder.before, Recall(0) if resumed else None)
         view.before({name: score.mean for name, score in before["sampled"].environments.items()})
         async with _phase(line, "train"):
             if recipe.arm == "sft":
@@ -122,7 +123,8 @@ async def _train(
             else:
                 await _reinforce(line)
         await line.learner.call("save_model", str(folder.after), str(folder.tokenizer))
-        after = await _evaluate(line, "after", folder.after)
+        version = 1 if recipe.arm == "sft" else version_of(recipe.grpo.steps)
+        after = await _evaluate(line, "after", folder.after, Recall(version) if resumed else None)
         view.phase("writing the report")
         return await finish(line, before, after)
 
@@ -227,12 +229,12 @@ async def _connect(line: Line, stack: AsyncExitStack) -> None:
         )
 
 
-async def _evaluate(line: Line, name: str, model_dir: Path) -> dict[str, Evaluation]:
+async def _evaluate(line: Line, name: str, model_dir: Path, recalled: Recall | None = None) -> dict[str, Evaluation]:
     """Held-out reward of the weights that are served now, written beside the checkpoint they are saved in."""
     recipe = line.recipe
     line.view.phase(f"evaluating {name}: {len(recipe.environments) * recipe.eval.tasks} held-out tasks")
     async with _phase(line, f"evaluate_{name}"):
-        found = await score(line.agents, line.heldout_rows, recipe, name)
+        found = await score(line.agents, line.heldout_rows, recipe, name, recalled)
     record = Record(recipe=msgspec.to_builtins(recipe), name=name, run_id=line.folder.run_id, evaluation=found)
     line.folder.write_json(f"{model_dir.name}/{RECORD}", record)
     return found

@@ -53,7 +53,7 @@ def open_backend(config: PolicyConfig) -> tuple[Backend, Tokenizer]:
         try:
             model = checkpoint.load_pretrained(config.checkpoint)
         except (ValueError, FileNotFoundError) as error:
-            raise BadRequest(str(error), field="checkpoint") from None
+            raise BadRequest(_shortly(error), field="checkpoint") from None
         model = model.to(device=config.device, dtype=getattr(torch, config.dtype))
         return embed(model, tokenizer, config).start(), tokenizer
     if not config.upstream_url or not config.upstream_model:
@@ -70,6 +70,13 @@ def open_backend(config: PolicyConfig) -> tuple[Backend, Tokenizer]:
         timeout_s=config.deadline_s,
     )
     return upstream, tokenizer
+
+
+def _shortly(error: Exception, most: int = 3) -> str:
+    """A message in one line: what is wrong with a checkpoint may be as long as its list of tensors."""
+    first, *rest = (line.strip() for line in str(error).splitlines())
+    more = f"; and {len(rest) - most} more" if len(rest) > most else ""
+    return " ".join([first, "; ".join(rest[:most])]).strip() + more
 
 
 def byte_tokenizer() -> Tokenizer:

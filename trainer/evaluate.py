@@ -12,6 +12,7 @@ from gym_core.contracts import Outcome, Sampling, TaskProfile
 from trainer.advantage import trainable_reward
 from trainer.collect import AgentPool, Row
 from trainer.played import PlayedGroup
+from trainer.recall import Recall
 
 
 class EnvironmentScore(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,10 +37,22 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def evaluate(
-    agents: AgentPool, rows: Sequence[Row], *, step: int, sampling: Sampling, repeats: int = 1, purpose: str = "eval"
+    agents: AgentPool,
+    rows: Sequence[Row],
+    *,
+    step: int,
+    sampling: Sampling,
+    repeats: int = 1,
+    purpose: str = "eval",
+    recalled: Recall | None = None,
 ) -> Evaluation:
-    """Play held-out rows of any environments and score them. Seeds are alike at every step, so steps compare."""
-    groups = await agents.run(rows, repeats=repeats, step=step, sampling=sampling, purpose=purpose, seed_step=0)
+    """Play held-out rows of any environments and score them. Seeds are alike at every step, so steps compare.
+
+    With `recalled`, rollouts that an interrupted evaluation finished are taken from the store, failed ones tried again.
+    """
+    groups = await agents.run(
+        rows, repeats=repeats, step=step, sampling=sampling, purpose=purpose, seed_step=0, recalled=recalled
+    )
     return summarise(groups)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from environments.maths.exact import plain_number, tidy
@@ -57,6 +58,12 @@ def _first(answer: Any) -> Any:
 
 def _check(answer: str, where: str) -> None:
     """Refuse a gold answer that no reply could ever match."""
+    if not _balanced(answer):
+        raise BadRow(
+            f"`{where}` cannot be read as mathematics: its braces do not match: {answer!r}",
+            field=where,
+            hint=r"write it as LaTeX, for example \frac{1}{2}",
+        )
     stripped = strip_delimiters(answer)
     if stripped and plain_number(tidy(stripped)) is not None:
         return
@@ -70,6 +77,16 @@ def _check(answer: str, where: str) -> None:
             field=where,
             hint=r"write it as LaTeX, for example \frac{1}{2}",
         )
+
+
+def _balanced(text: str) -> bool:
+    """Whether every brace that is not escaped is closed: what is not could stand in no \\boxed{}."""
+    depth = 0
+    for mark in re.findall(r"\\.|[{}]", text, re.DOTALL):
+        depth += {"{": 1, "}": -1}.get(mark, 0)
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def from_raw(raw: dict[str, Any]) -> dict[str, Any]:

@@ -62,12 +62,22 @@ def tasks(name: str, level: int, count: int, seed: int, split: str, paths: tuple
 @click.argument("names", nargs=-1)
 @paths_option
 @listen_options
-@click.option("--workers", default=1, show_default=True, help="worker processes per environment that needs them")
+@click.option(
+    "--workers", type=click.IntRange(1), help="worker processes per environment that needs them  [default: 1]"
+)
+@click.option("--config", "config_file", type=click.Path(exists=True, path_type=Path), help="TOML with [environments]")
 def serve(
-    names: tuple[str, ...], paths: tuple[Path, ...], host: str, port: int, parent_pid: int | None, workers: int
+    names: tuple[str, ...],
+    paths: tuple[Path, ...],
+    host: str,
+    port: int,
+    parent_pid: int | None,
+    workers: int | None,
+    config_file: Path | None,
 ) -> None:
     """Serve environments over HTTP (all of them where none is named), each under /NAME."""
     from gym_core import auth
+    from gym_core.config import load
     from gym_core.registry import Registry
     from gym_core.serve import run
     from gym_core.server import EnvironmentServiceConfig, build_app
@@ -75,5 +85,10 @@ def serve(
     registry = Registry.discover(paths)
     loaded = [registry.load(name) for name in (names or registry.names())]
     token = auth.secret()
-    app = build_app(loaded, EnvironmentServiceConfig(workers=workers, token=token))
+    overrides: dict[str, object] = {"token": token} if token else {}
+    if workers is not None:
+        overrides["workers"] = workers
+    app = build_app(
+        loaded, load(EnvironmentServiceConfig, file=config_file, section="environments", overrides=overrides)
+    )
     run(app, host=host, port=port, token=token, parent_pid=parent_pid)

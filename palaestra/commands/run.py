@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ def command(**options: Any) -> None:
     """Collect rollouts: rows or generated tasks, a policy, scores with pass@k. Exit code 3 when some had no score."""
     if (options["input_file"] is None) == (not options["tasks"]):
         raise click.UsageError("give either --input rows.jsonl or --tasks N")
+    # What fails is on each rollout and in the summary; the services' own lines would bury it.
+    os.environ.setdefault("PALAESTRA_LOG_LEVEL", "ERROR")
     summary = asyncio.run(_run(**options))
     failed = sum(count for name, count in summary["outcomes"].items() if name not in ("scored", "truncated"))
     if options["as_json"]:
@@ -73,19 +76,20 @@ async def _run(
 
     from gym_core.contracts import Sampling
     from gym_core.registry import Registry
-    from palaestra.collection import Collection, Tally, collect, read_done, read_rows, requests_for
+    from palaestra.collection import Collection, Tally, check_output, collect, read_done, read_rows, requests_for
     from palaestra.policies import policy_config
 
     environment = Registry.discover(paths).resolve(environment)
-    rows = read_rows(input_file) if input_file else []
+    lines = read_rows(input_file) if input_file else {}
+    rows = list(lines.values())
+    check_output(output)
+    earlier = read_done(output) if resume else {}
     config = policy_config(model, upstream, policy_model, num_slots=concurrency)
-    if not resume:
-        output.unlink(missing_ok=True)
     sampling = Sampling(temperature=temperature, max_output_tokens=max_tokens)
     with tempfile.TemporaryDirectory(prefix="palaestra-run-") as folder:
         async with Collection(environment, config, Path(folder), paths) as collection:
             if input_file:
-                await collection.check(rows, input_file.name)
+                await collection.check(lines, input_file.name)
             else:
                 rows = await collection.tasks(seed, level, tasks, split)
             requests = requests_for(
@@ -97,9 +101,11 @@ async def _run(
                 sampling=sampling,
                 deadline_s=deadline,
             )
+            if not resume:
+                output.unlink(missing_ok=True)
             full = (await collection.manifest())["reward_range"][1]
-            tally = Tally()
-            done = {name: row for name, row in read_done(output).items() if name in requests}
+            tally, errors = Tally(), []
+            done = {name: row for name, row in earlier.items() if name in requests}
             for row in done.values():
                 tally.add(row["group_id"], row["outcome"], row["reward"])
             columns = (TextColumn("rollouts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -108,6 +114,8 @@ async def _run(
 
                 def on_rollout(rollout: Any) -> None:
                     tally.add(rollout.group_id, rollout.outcome, rollout.reward)
+                    if rollout.error is not None and not errors:
+                        errors.append(str(rollout.error))
                     progress.advance(bar)
 
                 await collect(
@@ -118,7 +126,8 @@ async def _run(
                     timeout_s=deadline * 2,
                     on_rollout=on_rollout,
                 )
-    return {"environment": environment, "repeats": repeats, "output": str(output), **tally.summary(repeats, full)}
+    told = {"environment": environment, "repeats": repeats, "output": str(output)}
+    return {**told, **tally.summary(repeats, full), "errors": errors}
 
 
 def _show(summary: dict[str, Any], output: Path, failed: int) -> None:
@@ -127,5 +136,8 @@ def _show(summary: dict[str, Any], output: Path, failed: int) -> None:
     click.echo(f"{summary['tasks']} tasks, mean reward {'–' if mean is None else f'{mean:.3f}'}  {scores}")
     click.echo("outcomes: " + ", ".join(f"{name} {count}" for name, count in summary["outcomes"].items()))
     if failed:
-        click.secho(f"{failed} rollouts have no score; run the same command again to retry them", fg="yellow", err=True)
+        why = "".join(f" ({error})" for error in summary["errors"])
+        click.secho(
+            f"{failed} rollouts have no score{why}; run the same command again to retry them", fg="yellow", err=True
+        )
     click.echo(f"rollouts: {output}")

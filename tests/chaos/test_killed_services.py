@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 from fakes import FakeEnvironment, FakePolicy, message
 
 from agent_server.app import build_app
 from agent_server.config import AgentConfig
 from gym_core.client import Client
 from gym_core.contracts import Outcome, Rollout
-from gym_core.errors import PalaestraError, Unavailable
+from gym_core.errors import PalaestraError
 from gym_core.registry import Registry
 from gym_core.serve import start
 from gym_core.server import SERVICES, EnvironmentServiceConfig, build_app as environment_app
@@ -58,6 +59,29 @@ async def launch(stack: AsyncExitStack, folder: Path, name: str, *arguments: str
 async def kill(service: ServiceProcess) -> None:
     os.kill(service.process.pid, signal.SIGKILL)
     await service.process.wait()
+
+
+class GatedPolicy(FakePolicy):
+    """Answers so many turns at once and holds the others back until its gate opens."""
+
+    def __init__(self, at_once: int) -> None:
+        super().__init__([message("Done.")])
+        self.at_once, self.num_asked = at_once, 0
+        self.gate, self._came = asyncio.Event(), asyncio.Condition()
+
+    async def _turn(self, request: web.Request) -> web.StreamResponse:
+        self.num_asked += 1
+        held = self.num_asked > self.at_once
+        async with self._came:
+            self._came.notify_all()
+        if held:
+            await self.gate.wait()
+        return await super()._turn(request)
+
+    async def crowd(self, count: int) -> None:
+        """Wait until so many turns have been asked for."""
+        async with self._came:
+            await self._came.wait_for(lambda: self.num_asked >= count)
 
 
 def named(rows: list[dict[str, Any]], run_id: str = "run", **options: Any) -> list[dict[str, Any]]:
@@ -107,16 +131,7 @@ async def test_a_policy_killed_amid_generation(stack: AsyncExitStack, tmp_path: 
 async def test_an_environment_killed_during_a_batch(stack: AsyncExitStack, tmp_path: Path) -> None:
     """Half are with the policy when the environment dies: their answers are there and nobody can judge them."""
     gym = await launch(stack, tmp_path, "environment", "env", "serve", "ledger")
-    policy, gate, waiting = FakePolicy([message("Done.")]), asyncio.Event(), asyncio.Semaphore(0)
-    answer = policy._turn
-
-    async def held(request: Any) -> Any:
-        waiting.release()
-        if len(policy.requests) >= 4:
-            await gate.wait()
-        return await answer(request)
-
-    policy._turn = held  # type: ignore[method-assign]
+    policy = GatedPolicy(4)
     brain = await stack.enter_async_context(await start(policy.app()))
     settings = AgentConfig(environments={"ledger": gym.url}, policy_url=brain.url, store=str(tmp_path / "store.db"))
     agent = await stack.enter_async_context(await start(build_app(settings)))
@@ -126,10 +141,9 @@ async def test_an_environment_killed_during_a_batch(stack: AsyncExitStack, tmp_p
 
     frames = client.stream("/rollouts", {"rows": named(rows)}, timeout_s=60)
     before = [msgspec.json.decode((await anext(frames))[0], type=Rollout) for _ in range(4)]
-    for _ in rows:
-        await waiting.acquire()
+    await policy.crowd(len(rows))
     await kill(gym)
-    gate.set()
+    policy.gate.set()
     async with asyncio.timeout(TYPED_WITHIN_S):
         rest = await drain(frames)
 
@@ -137,21 +151,14 @@ async def test_an_environment_killed_during_a_batch(stack: AsyncExitStack, tmp_p
     assert len(rest) == 6 and all(failed_without_reward(rollout, Outcome.ENV_ERROR) for rollout in rest)
     assert {rollout.error.stage for rollout in rest if rollout.error} == {"verify"}
     assert all(rollout.output and rollout.traces for rollout in rest), "what the policy said is kept"
-    with pytest.raises(Unavailable):
-        await client.post("/rollouts", {"rows": named([{**rows[0], "environment": "ledger"}], "later")}) 
+    later = await drain(client.stream("/rollouts", {"rows": named(rows[:3], "later")}, timeout_s=60))
+    assert len(later) == 3 and all(failed_without_reward(rollout, Outcome.ENV_ERROR) for rollout in later)
+    assert {rollout.error.stage for rollout in later if rollout.error} == {"seed"}
 
 
 async def test_an_agent_server_killed_in_a_batch(stack: AsyncExitStack, tmp_path: Path) -> None:
     """What was told is stored; asked again by the same ids, the finished ones come back and the rest are played."""
-    policy, gate = FakePolicy([message("4")]), asyncio.Event()
-    answer = policy._turn
-
-    async def held(request: Any) -> Any:
-        if len(policy.requests) >= 9:
-            await gate.wait()
-        return await answer(request)
-
-    policy._turn = held  # type: ignore[method-assign]
+    policy = GatedPolicy(9)
     brain = await stack.enter_async_context(await start(policy.app()))
     gym = await stack.enter_async_context(await start(FakeEnvironment().app()))
     store = tmp_path / "store.db"
@@ -173,9 +180,9 @@ async def test_an_agent_server_killed_in_a_batch(stack: AsyncExitStack, tmp_path
     async with await Store.open(store, create=False) as kept:
         assert {r.rollout_id: (r, blob) async for r, blob in kept.iter_rollouts("run")} == told
 
-    gate.set()
+    policy.gate.set()
     again = await launch(stack, tmp_path, "agent-again", *arguments)
-    num_played = len(policy.requests)
+    num_asked = policy.num_asked
     async with Client(again.url, retries=0) as client:
         whole = {}
         async for head, blob in client.stream("/rollouts", {"rows": asked}, timeout_s=60):
@@ -183,7 +190,7 @@ async def test_an_agent_server_killed_in_a_batch(stack: AsyncExitStack, tmp_path
             assert rollout.rollout_id not in whole
             whole[rollout.rollout_id] = (rollout, blob)
     assert len(whole) == 16 and {name: whole[name] for name in told} == told
-    assert len(policy.requests) - num_played == 7, "only what was missing is played"
+    assert policy.num_asked - num_asked == 7, "only what was missing is played"
     async with await Store.open(store, create=False) as kept:
         assert {r.rollout_id: (r, blob) async for r, blob in kept.iter_rollouts("run")} == whole
     assert all(len(decode_trace(blob)) == 5 for _, blob in whole.values())

@@ -53,9 +53,7 @@ def recipe_in(folder: Path, **overrides: Any) -> Recipe:
 def run_line(recipe: Recipe, runs_dir: Path, *, local: bool) -> tuple[Path, dict[str, Any]]:
     meter = Meter().start()
     try:
-        summary = asyncio.run(
-            train(recipe, runs_dir=runs_dir, view=PlainView(meter, "test"), meter=meter, local=local)
-        )
+        summary = asyncio.run(train(recipe, runs_dir=runs_dir, view=PlainView(meter, "test"), meter=meter, local=local))
     finally:
         meter.stop()
     return runs_dir / summary["run_id"], summary

@@ -82,7 +82,7 @@ def test_plain_text_is_one_user_message() -> None:
         ({"responses_create_params": {"input": ""}}, "responses_create_params.input"),
         ({"responses_create_params": {"input": []}}, "responses_create_params.input"),
         ({"responses_create_params": {"input": [{}, "x"]}}, "responses_create_params.input[1]"),
-        ({"responses_create_params": PARAMS, "task_ref": {"seed": 1, "level": "x", "index": 0}}, "task_ref"),
+        ({"responses_create_params": PARAMS, "task_ref": {"seed": 1, "level": "x", "index": 0}}, "task_ref.level"),
     ],
 )
 def test_a_row_that_does_not_fit_names_its_field(row: Any, field: str) -> None:

@@ -121,3 +121,12 @@ def test_seeds_do_not_depend_on_the_process() -> None:
     assert (
         derive("run", 1, "turn", 2) == 6843440371455212793
     )  # printf "run\x1f1\x1fturn\x1f2" | b2sum -l 64, read little-endian, halved
+
+
+def test_an_environment_without_a_generator_says_so() -> None:
+    class Rows(Environment):
+        name = "rows"
+
+    with pytest.raises(BadRequest, match="'rows' generates no tasks") as refused:
+        make_task(Rows(), TaskRef(seed=1, level=0, index=0))
+    assert refused.value.hint == "give it rows"

@@ -95,6 +95,13 @@ async def test_a_row_of_another_version_or_another_task_is_refused() -> None:
     assert other.value.field == "task_id"
 
 
+async def test_a_generated_row_of_another_environment_is_refused() -> None:
+    row = make_task(samples.Sums(), TaskRef(seed=1, level=0, index=0)).to_row()
+    with pytest.raises(BadRow, match="made by 'math'") as refused:
+        await Host(samples.Sums()).resolve({**row, "environment": "math", "task_id": "math-1"})
+    assert refused.value.field == "environment"
+
+
 async def test_tasks_of_unpicklable_hidden_fields_are_made_anew() -> None:
     class Odd(Environment):
         """Hides a function."""

@@ -115,6 +115,7 @@ async def test_metrics_and_openapi_describe_the_service() -> None:
         assert {"/verify", "/seed_session", "/add", "/broken"} <= set(document["paths"])
         body = document["paths"]["/add"]["post"]["requestBody"]["content"]["application/json"]["schema"]
         assert body["properties"]["n"] == {"type": "integer", "description": "how much"}
+        assert {"200", "422", "500", "default"} == set(document["paths"]["/add"]["post"]["responses"])
         text = msgspec.json.encode(document).decode()
         for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
             assert name in document["components"]["schemas"]

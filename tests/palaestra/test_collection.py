@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gym_core.contracts import RUN_KEY, Sampling
-from gym_core.errors import BadRow
+from gym_core.errors import BadRequest, BadRow
 from palaestra.collection import Tally, pass_at_k, read_done, read_rows, requests_for
 
 ROW = {"responses_create_params": {"input": "hi"}, "note": 1}
@@ -74,8 +74,23 @@ def test_requests_are_named_by_content_and_repeat() -> None:
 
 def test_a_torn_line_and_failed_rollouts_are_played_again(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    good = {"rollout_id": "a", "outcome": "scored", "reward": 1.0}
-    bad = {"rollout_id": "b", "outcome": "env_error", "reward": None}
+    good = {"rollout_id": "a", "group_id": "g", "outcome": "scored", "reward": 1.0}
+    bad = {"rollout_id": "b", "group_id": "g", "outcome": "env_error", "reward": None}
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in (good, bad)) + b'{"rollout_id": "c"')
     assert list(read_done(path)) == ["a"]
     assert path.read_bytes().endswith(b"\n")
+
+
+@pytest.mark.parametrize("text", ["not ours", "{}\n", "[1]\n", '{"rollout_id": "a", "outcome": "won", "reward": 1}\n'])
+def test_a_file_that_holds_something_else_is_refused_and_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text(text)
+    with pytest.raises(BadRequest, match="does not hold rollouts"):
+        read_done(path)
+    assert path.read_text() == text
+
+
+def test_blank_lines_do_not_shift_the_lines_of_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join([msgspec.json.encode(ROW), b"", msgspec.json.encode(ROW)]))
+    assert list(read_rows(path)) == [1, 3]

@@ -1,0 +1,144 @@
+"""A training run loses a part of itself: it stops in one clear line, keeps what was done, and goes on when resumed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from gym_core.store import Store
+from trainer.journal import Journal
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+STEPS, PROMPTS, GROUP, HELD_OUT = 4, 4, 4, 4
+STOPS_WITHIN_S = 30.0  # five seconds for the failure to be typed, the rest for saving and for ending all services
+
+RECIPE = f"""
+vocab_size = 480
+[environments]
+math = {{ level = 0, tasks = 16, demonstrations = 24 }}
+[sft]
+lessons = 2
+steps = 2
+batch = 8
+[grpo]
+steps = {STEPS}
+prompts_per_step = {PROMPTS}
+group_size = {GROUP}
+max_output_tokens = 24
+[eval]
+tasks = {HELD_OUT}
+"""
+
+Victim = Callable[[psutil.Process], psutil.Process]
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a run of the command ended."""
+
+    code: int
+    told: str
+    out: bytes
+    after_kill_s: float = 0.0
+    left: list[str] = field(default_factory=list)
+
+
+async def command(*arguments: str, kill_at: str = "", victim: Victim | None = None) -> Ended:
+    """`palaestra ARGUMENTS`; when a line of its stderr holds `kill_at`, its `victim` dies by SIGKILL."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "palaestra", *arguments, cwd=ROOT, stdout=-1, stderr=-1,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stderr is not None and process.stdout is not None
+    loop = asyncio.get_running_loop()
+    lines, family, killed_at = [], [], 0.0
+    while line := (await process.stderr.readline()).decode():
+        lines.append(line)
+        if victim is not None and not killed_at and kill_at in line:
+            parent = psutil.Process(process.pid)
+            family = parent.children(recursive=True)
+            os.kill(victim(parent).pid, signal.SIGKILL)
+            killed_at = loop.time()
+    out = await process.stdout.read()
+    code = await process.wait()
+    _, alive = psutil.wait_procs(family, timeout=5)
+    return Ended(code, "".join(lines), out, loop.time() - killed_at, [str(one.cmdline()) for one in alive])
+
+
+def agent_of(parent: psutil.Process) -> psutil.Process:
+    return next(one for one in parent.children(recursive=True) if "agent" in one.cmdline())
+
+
+def environments_of(parent: psutil.Process) -> psutil.Process:
+    return next(one for one in parent.children(recursive=True) if "env" in one.cmdline())
+
+
+def policy_of(parent: psutil.Process) -> psutil.Process:
+    """Whoever listens at the address that the agent was given: with Ray, the actor that holds the engine."""
+    arguments = agent_of(parent).cmdline()
+    port = urlsplit(arguments[arguments.index("--policy") + 1]).port
+    for one in parent.children(recursive=True):
+        if any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in one.net_connections("tcp")):
+            return one
+    raise AssertionError(f"nobody below {parent} listens on port {port}")
+
+
+async def stops_and_resumes(folder: Path, victim: Victim, *where: str) -> None:
+    (folder / "tiny.toml").write_text(RECIPE)
+    runs = folder / "runs"
+    stopped = await command(
+        "train", "--recipe", str(folder / "tiny.toml"), "--runs-dir", str(runs), "--json", *where,
+        kill_at="GRPO 2/", victim=victim,
+    )  # fmt: skip
+    assert stopped.code == 2, stopped.told
+    assert "Traceback" not in stopped.told
+    assert sum(line.startswith("error: ") for line in stopped.told.splitlines()) == 1, stopped.told
+    assert stopped.after_kill_s < STOPS_WITHIN_S and stopped.left == []
+    (run,) = runs.iterdir()
+    done = len(Journal(run / "journal.jsonl").entries())
+    assert 2 <= done < STEPS and not (run / "summary.json").exists()
+    async with await Store.open(run / "store.db", create=False) as store:
+        kept = {rollout.rollout_id: rollout async for rollout, _ in store.iter_rollouts(run.name, blobs=False)}
+        assert all((r.reward is None) == (not r.outcome.trainable) for r in kept.values())
+        stored = await store.run(run.name)
+        assert stored is not None and stored.status == "failed"
+
+    resumed = await command("train", "--resume", str(run), "--runs-dir", str(runs), "--json", *where)
+    assert resumed.code == 0, resumed.told
+    summary = json.loads(resumed.out)
+    assert summary["run_id"] == run.name and summary["environments"]["math"]["num_failed"] == 0
+    entries = Journal(run / "journal.jsonl").entries()
+    assert [entry.step for entry in entries] == list(range(STEPS))
+    async with await Store.open(run / "store.db", create=False) as store:
+        whole = {rollout.rollout_id: rollout async for rollout, _ in store.iter_rollouts(run.name, blobs=False)}
+        stored = await store.run(run.name)
+        assert stored is not None and stored.status == "finished"
+    assert {name: whole[name] for name in kept} == kept, "what was finished before is as it was"
+    for entry in entries:
+        members = [member for group in entry.groups.values() for member in group]
+        assert len(members) == PROMPTS * GROUP
+        assert all((whole[name].outcome, whole[name].reward) == (outcome, reward) for name, outcome, reward in members)
+    assert all((rollout.reward is None) == (not rollout.outcome.trainable) for rollout in whole.values())
+
+
+async def test_a_run_whose_agent_server_dies(tmp_path: Path) -> None:
+    await stops_and_resumes(tmp_path, agent_of, "--local")
+
+
+async def test_a_run_whose_environments_die(tmp_path: Path) -> None:
+    await stops_and_resumes(tmp_path, environments_of, "--local")
+
+
+@pytest.mark.slow
+async def test_a_run_whose_policy_actor_dies(tmp_path: Path) -> None:
+    await stops_and_resumes(tmp_path, policy_of)
