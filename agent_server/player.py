@@ -21,7 +21,7 @@ from agent_server.policy import Policy, Turn
 from agent_server.tools import ToolCaller
 from agent_server.traces import TraceBook
 from gym_core import headers
-from gym_core.contracts import Outcome, PendingVerdict, Rollout, RunOptions, Task, Usage, Verdict
+from gym_core.contracts import RUN_KEY, Outcome, PendingVerdict, Rollout, RunOptions, Task, Usage, Verdict
 from gym_core.errors import Cancelled, DeadlineExceeded, EnvironmentFault, JudgeFault, PalaestraError
 from gym_core.seeds import derive
 
@@ -105,9 +105,10 @@ class Player:
             play.rollout.verdict = await self._verify(play, peer)
 
     async def _seed(self, play: Play, peer: EnvironmentPeer) -> None:
+        about = {"seed": play.options.seed, "repeat": play.options.repeat}
         with _Timed(play, "seed"):
             reply = await peer.client.post(
-                "/seed_session", play.row, timeout_s=self._config.environment_s, idempotent=True
+                "/seed_session", {**play.row, RUN_KEY: about}, timeout_s=self._config.environment_s, idempotent=True
             )
         play.session_id = reply.json().get("session_id", "")
         if not play.session_id:

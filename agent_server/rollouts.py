@@ -16,7 +16,7 @@ import msgspec
 from agent_server.config import AgentConfig
 from agent_server.player import Play, Player
 from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Task
-from gym_core.errors import BadRequest, Busy, Conflict, PalaestraError
+from gym_core.errors import BadRequest, Busy, Conflict, PalaestraError, misfit
 from gym_core.store import Store
 
 
@@ -37,7 +37,8 @@ def read_request(row: Any) -> Request:
     try:
         options = msgspec.convert(given, RunOptions)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"{error}", field=RUN_KEY) from None
+        what, where = misfit(error)
+        raise BadRequest(what, field=f"{RUN_KEY}{where}") from None
     named = bool(options.rollout_id)
     if not named:
         options = msgspec.structs.replace(options, rollout_id=uuid.uuid4().hex)

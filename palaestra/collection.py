@@ -21,12 +21,14 @@ from gym_core.client import Client
 from gym_core.contracts import RUN_KEY, Outcome, Rollout, Sampling, Task
 from gym_core.errors import BadRequest, BadRow, PalaestraError
 from gym_core.seeds import derive
-from palaestra.house import start_agent, start_environments
+from palaestra.house import connect, start_agent, start_environments
 
 if TYPE_CHECKING:
     from policy_server.config import PolicyConfig
 
 Row = dict[str, Any]
+INGEST_ROWS = 2000
+"""Rows looked at in one request; the service takes a bounded number."""
 
 
 @dataclass(slots=True)
@@ -148,8 +150,8 @@ class Collection:
             agent = await start_agent(
                 {self._environment: base}, policy.url, self._folder / "store.db", logs, self._stack
             )
-            self._gym = await enter(Client(base, timeout_s=120))
-            self._agent = await enter(Client(agent.url, retries=0))
+            self._gym = await enter(connect(base, timeout_s=120))
+            self._agent = await enter(connect(agent.url, retries=0))
         except BaseException:
             await self._stack.aclose()
             raise
@@ -163,15 +165,18 @@ class Collection:
 
     async def check(self, rows: dict[int, Row], name: str) -> None:
         """Let the environment look at every row. Raises `BadRow` with the line of the first one it refuses."""
-        asked = {"rows": [{**row, "environment": self._environment} for row in rows.values()]}
-        reply: Any = await self._gym.post_json("/ingest", asked, idempotent=True)
-        refused = reply["refused"]
+        lines = list(rows)
+        refused: list[tuple[int, dict[str, Any]]] = []
+        for start in range(0, len(lines), INGEST_ROWS):
+            part = lines[start : start + INGEST_ROWS]
+            asked = {"rows": [{**rows[line], "environment": self._environment} for line in part]}
+            reply: Any = await self._gym.post_json("/ingest", asked, idempotent=True)
+            refused += [(part[found["row"]], found["error"]) for found in reply["refused"]]
         if refused:
-            first = refused[0]
-            error = first["error"]
+            line, error = refused[0]
             count = f"{len(refused)} of {len(rows)} rows are refused"
             raise BadRow(
-                f"{name}, line {list(rows)[first['row']]}: {error['message']} ({count})",
+                f"{name}, line {line}: {error['message']} ({count})",
                 field=error.get("field", ""),
                 hint=error.get("hint", ""),
             )

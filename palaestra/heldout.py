@@ -13,11 +13,10 @@ from typing import Any
 
 import msgspec
 
-from gym_core.client import Client
 from gym_core.contracts import Sampling
 from gym_core.errors import BadRequest
 from gym_core.serve import start
-from palaestra.house import Row, draw_tasks, start_agent, start_environments
+from palaestra.house import Row, connect, draw_tasks, start_agent, start_environments
 from palaestra.policies import find_checkpoint, policy_config, served_app
 from trainer.collect import AgentPool
 from trainer.config import Recipe, parse_recipe
@@ -88,11 +87,10 @@ async def score_checkpoint(path: Path, *, num_slots: int = 192) -> tuple[Record,
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="palaestra-eval-")))
         environments = await start_environments(list(recipe.environments), folder, stack)
-        config = msgspec.structs.replace(config, enable_thinking=False)
         policy = await stack.enter_async_context(await start(served_app(config)))
         urls = {name: f"{environments.url}/{name}" for name in recipe.environments}
         agent = await start_agent(urls, policy.url, folder / "store.db", folder, stack)
-        client = await stack.enter_async_context(Client(agent.url, retries=0))
+        client = await stack.enter_async_context(connect(agent.url, retries=0))
         agents = AgentPool(client, run_id=record.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
         rows = await heldout_rows(environments.url, recipe)
         return record, await score(agents, rows, recipe, record.name)

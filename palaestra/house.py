@@ -8,11 +8,17 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from gym_core import auth
 from gym_core.client import Client
 from palaestra.processes import ServiceProcess, start_service
 
 Row = dict[str, Any]
 TASKS_TIMEOUT_S = 120.0
+
+
+def connect(url: str, **options: Any) -> Client:
+    """A client of one of our services, with the token they all share where one is set."""
+    return Client(url, token=auth.secret(), **options)
 
 
 def _parent() -> list[str]:
@@ -43,6 +49,6 @@ async def start_agent(
 async def draw_tasks(url: str, name: str, *, seed: int, level: int, count: int, split: str) -> list[Row]:
     """Generated rows of one environment served at `url`. Raises its typed errors."""
     body = {"seed": seed, "level": level, "count": count, "split": split}
-    async with Client(f"{url}/{name}", timeout_s=TASKS_TIMEOUT_S) as client:
+    async with connect(f"{url}/{name}", timeout_s=TASKS_TIMEOUT_S) as client:
         reply: dict[str, list[Row]] = await client.post_json("/tasks", body, idempotent=True)
         return reply["tasks"]

@@ -19,7 +19,7 @@ import torch
 from gym_core.errors import Unavailable
 from gym_core.serve import Served, start
 from model import checkpoint
-from palaestra.policies import served_app
+from palaestra.policies import SERVING, served_app
 from policy_server.config import PolicyConfig
 from trainer.config import Recipe
 from trainer.learner import Learner, build_learner
@@ -45,6 +45,8 @@ class PlacedLearner(Learner):
         def also(folder: Path) -> None:
             for path in Path(tokenizer).iterdir():
                 shutil.copy(path, folder)
+            # Recipes train without thinking, so whoever serves the checkpoint asks for none unless told otherwise.
+            (folder / SERVING).write_bytes(msgspec.json.encode({"enable_thinking": False}))
 
         checkpoint.save_pretrained(self.model, Path(directory), also=also)
 

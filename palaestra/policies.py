@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from gym_core import auth
+from gym_core.config import load, sources
 from gym_core.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -14,25 +17,40 @@ if TYPE_CHECKING:
     from policy_server.config import PolicyConfig
 
 
+SERVING = "serving.json"
+"""Beside a checkpoint: settings of the policy server that belong to the model, such as whether it learnt to think."""
+
+
 def policy_config(
-    model: Path | None, upstream: str = "", upstream_model: str = "", *, num_slots: int = 128, max_length: int = 2048
+    model: Path | None,
+    upstream: str = "",
+    upstream_model: str = "",
+    *,
+    config_file: Path | None = None,
+    **settings: Any,
 ) -> PolicyConfig:
-    """Settings for a checkpoint or an upstream. Raises `BadRequest` where neither or both are given."""
+    """Settings for a checkpoint or an upstream: defaults < the checkpoint's own < file < environment < `settings`.
+
+    Raises `BadRequest` where neither or both are given, and as `gym_core.config.load`.
+    """
     from policy_server.config import PolicyConfig
 
     if (model is None) == (not upstream):
         raise BadRequest("give either a checkpoint or the address of an upstream, not both", field="model")
+    flags = {name: value for name, value in settings.items() if value is not None}
+    own: dict[str, Any] = {}
     if model is not None:
         checkpoint = find_checkpoint(model)
-        return PolicyConfig(checkpoint=str(checkpoint), num_slots=num_slots, max_length=max_length)
-    key = auth.secret("upstream_token") or auth.secret("openai_api_key") or ""
-    return PolicyConfig(
-        backend="upstream",
-        upstream_url=upstream,
-        upstream_model=upstream_model or "policy",
-        upstream_token=key,
-        model_name=upstream_model or "policy",
-    )
+        flags |= {"backend": "embedded", "checkpoint": str(checkpoint)}
+        if (checkpoint / SERVING).is_file():
+            own = msgspec.json.decode((checkpoint / SERVING).read_bytes())
+    else:
+        name = upstream_model or "policy"
+        flags |= {"backend": "upstream", "upstream_url": upstream, "upstream_model": name, "model_name": name}
+        flags["upstream_token"] = auth.secret("upstream_token") or auth.secret("openai_api_key") or None
+    given = load(PolicyConfig, file=config_file, section="policy", overrides=flags)
+    said = {name for name, source in sources(given).items() if source != "default"}
+    return msgspec.structs.replace(given, **{name: value for name, value in own.items() if name not in said})
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -18,14 +18,13 @@ from typing import Any, cast
 
 import msgspec
 
-from gym_core.client import Client
 from gym_core.registry import Registry
 from gym_core.seeds import derive
 from gym_core.store import Run, Store
 from palaestra import demonstrations
 from palaestra.heldout import DEADLINE_S, Record, heldout_rows, score
 from palaestra.heldout import FILE as RECORD
-from palaestra.house import draw_tasks, start_agent, start_environments
+from palaestra.house import connect, draw_tasks, start_agent, start_environments
 from palaestra.live import View
 from palaestra.meter import Meter
 from palaestra.run_folder import RunFolder, grpo_cpu_seconds
@@ -71,7 +70,7 @@ async def train(
     folder = RunFolder.existing(resume) if resume else RunFolder.create(runs_dir, recipe)
     store = await Store.open(str(folder.store))
     try:
-        if not resume:
+        if await store.run(folder.run_id) is None:  # also when a run was killed before it got so far
             await store.create_run(
                 Run(
                     run_id=folder.run_id,
@@ -214,9 +213,9 @@ async def _connect(line: Line, stack: AsyncExitStack) -> None:
     policy_url = await line.policy.call("url")
     urls = {name: f"{line.environment_url}/{name}" for name in recipe.environments}
     agent = await start_agent(urls, policy_url, folder.store, folder.path / "logs", stack)
-    agent_client = await stack.enter_async_context(Client(agent.url, retries=0))
+    agent_client = await stack.enter_async_context(connect(agent.url, retries=0))
     line.agents = AgentPool(agent_client, run_id=folder.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
-    policy_client = await stack.enter_async_context(Client(policy_url))
+    policy_client = await stack.enter_async_context(connect(policy_url))
     vocab_size = await line.learner.call("vocab_size")
     line.publisher = WeightPublisher(
         policy_client, probe_rows(vocab_size, seed=recipe.seed), gate=recipe.grpo.mismatch_gate

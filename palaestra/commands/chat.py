@@ -26,12 +26,12 @@ def command(
 async def _chat(
     model: Path, temperature: float, max_tokens: int, thinking: bool, keep: bool, messages: tuple[str, ...]
 ) -> None:
-    from gym_core.client import Client
     from gym_core.serve import start
+    from palaestra.house import connect
     from palaestra.policies import policy_config, served_app
 
     config = policy_config(model, num_slots=1)
-    async with await start(served_app(config)) as served, Client(served.url) as client:
+    async with await start(served_app(config)) as served, connect(served.url) as client:
         history: list[dict[str, Any]] = []
         async for text in _lines(messages):
             history = [*(history if keep else []), {"role": "user", "content": text}]

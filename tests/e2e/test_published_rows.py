@@ -1,0 +1,69 @@
+"""Published rows through the real service: all of them ingest unchanged, and broken twins are refused by field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gym_core.client import Client
+from gym_core.registry import Registry
+from gym_core.serve import start
+from gym_core.server import build_app
+
+KINDS = {
+    "math_with_judge": "math",
+    "structured_outputs": "structured_outputs",
+    "structured_outputs_v3_example": "structured_outputs",
+    "structured_outputs_v4_example": "structured_outputs",
+    "instruction_following": "instruction_following",
+}
+TWINS: list[tuple[str, str, Any, str]] = [
+    ("math_with_judge", "expected_answer", None, "expected_answer"),
+    ("math_with_judge", "expected_answer", "", "expected_answer"),
+    ("math_with_judge", "expected_answer", "\\frac{1}{", "expected_answer"),
+    ("math_with_judge", "responses_create_params", {"input": []}, "responses_create_params.input"),
+    ("structured_outputs", "schema_str", "{", "schema_str"),
+    ("structured_outputs", "schema_str", None, "schema_str"),
+    ("structured_outputs", "responses_create_params", {}, "responses_create_params.input"),
+    ("instruction_following", "instruction_id_list", [], "instruction_id_list"),
+    ("instruction_following", "instruction_id_list", ["no:such"], "instruction_id_list"),
+    ("instruction_following", "kwargs", [], "kwargs"),
+]
+
+
+def read(folder: Path, kind: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / f"{kind}.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    registry = Registry.discover()
+    app = build_app([registry.load(name) for name in sorted(set(KINDS.values()))])
+    async with await start(app) as served, Client(served.url) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_published_row_is_ingested_unchanged(published_rows: Path, client: Client, kind: str) -> None:
+    rows = read(published_rows, kind)
+    reply = await client.post_json(f"/{KINDS[kind]}/ingest", {"rows": rows})
+    assert reply["refused"] == []
+    for row, task in zip(rows, reply["tasks"], strict=True):
+        given = {name: value for name, value in row.items() if value is not None}
+        assert {name: task.get(name) for name in given} == given
+
+
+@pytest.mark.parametrize(("kind", "name", "value", "field"), TWINS)
+async def test_a_broken_twin_is_refused_by_its_field(
+    published_rows: Path, client: Client, kind: str, name: str, value: Any, field: str
+) -> None:
+    good = read(published_rows, kind)[0]
+    reply = await client.post_json(f"/{KINDS[kind]}/ingest", {"rows": [good, {**good, name: value}, good]})
+    assert [task is None for task in reply["tasks"]] == [False, True, False]
+    (refusal,) = reply["refused"]
+    assert refusal["row"] == 1 and refusal["error"]["code"] == "bad_row"
+    assert refusal["error"]["field"].startswith(field) and refusal["error"]["message"]
