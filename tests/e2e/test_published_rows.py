@@ -30,7 +30,7 @@ TWINS: list[tuple[str, str, Any, str]] = [
     ("structured_outputs", "schema_str", None, "schema_str"),
     ("structured_outputs", "responses_create_params", {}, "responses_create_params.input"),
     ("instruction_following", "instruction_id_list", [], "instruction_id_list"),
-    ("instruction_following", "instruction_id_list", ["no:such"], "instruction_id_list"),
+    ("instruction_following", "instruction_id_list", ["no:such", "no:such"], "instruction_id_list"),
     ("instruction_following", "kwargs", [], "kwargs"),
 ]
 

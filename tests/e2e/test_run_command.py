@@ -66,7 +66,9 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
 
 
-async def test_rollouts_are_collected_scored_and_gone_on_with(tmp_path: Path, endpoint: Endpoint, served: Served) -> None:
+async def test_rollouts_are_collected_scored_and_gone_on_with(
+    tmp_path: Path, endpoint: Endpoint, served: Served
+) -> None:
     rows = [{"responses_create_params": {"input": f"say {n}"}, "expected_answer": str(n), "source": "x"}
             for n in (3, 4, 5)]  # fmt: skip
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
