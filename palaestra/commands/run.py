@@ -104,7 +104,8 @@ async def _run(
             if not resume:
                 output.unlink(missing_ok=True)
             full = (await collection.manifest())["reward_range"][1]
-            tally, errors = Tally(), []
+            tally = Tally()
+            errors: list[str] = []  # the first one
             done = {name: row for name, row in earlier.items() if name in requests}
             for row in done.values():
                 tally.add(row["group_id"], row["outcome"], row["reward"])

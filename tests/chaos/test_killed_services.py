@@ -22,7 +22,8 @@ from gym_core.contracts import Outcome, Rollout
 from gym_core.errors import PalaestraError
 from gym_core.registry import Registry
 from gym_core.serve import start
-from gym_core.server import SERVICES, EnvironmentServiceConfig, build_app as environment_app
+from gym_core.server import SERVICES, EnvironmentServiceConfig
+from gym_core.server import build_app as environment_app
 from gym_core.store import Store
 from gym_core.tokens import decode_trace
 from palaestra.processes import ServiceProcess, start_service

@@ -1,4 +1,4 @@
-"""What is wrong with the input or the world: exit code 2, one error in one line, nothing half-done, nobody left over."""
+"""What is wrong with the input or the world: exit code 2, one error in one line, nothing half-done, nobody left."""
 
 from __future__ import annotations
 
