@@ -20,12 +20,13 @@ from agent_server.directory import Directory, EnvironmentPeer
 from agent_server.policy import Policy, Turn
 from agent_server.tools import ToolCaller
 from agent_server.traces import TraceBook
-from gym_core import headers
+from gym_core import headers, telemetry
 from gym_core.contracts import RUN_KEY, Outcome, PendingVerdict, Rollout, RunOptions, Task, Usage, Verdict
 from gym_core.errors import Cancelled, DeadlineExceeded, EnvironmentFault, JudgeFault, PalaestraError
 from gym_core.seeds import derive
 
 SERVER = "agent"
+log = telemetry.logger(SERVER)
 CLOSE_TIMEOUT_S = 5.0
 GROUP_WAIT_S = 20.0
 
@@ -75,6 +76,9 @@ class Player:
             self._fail(play, error)
         except asyncio.CancelledError:
             self._fail(play, Cancelled("the rollout was taken back"))
+        except Exception as error:  # the boundary of a rollout: a bug of ours must not end the batch it is in
+            log.exception("a rollout failed in a way that nobody foresaw")
+            self._fail(play, PalaestraError(f"the agent server failed: {type(error).__name__}"))
         finally:
             await self._close(play)
         rollout.usage = play.usage

@@ -1,7 +1,7 @@
 """The demo over seeds and arms: what held-out reward rises by, beside the two controls, and what a run costs.
 
-Each row is one `palaestra train` in processes of its own, one after the other. The `sft` arm spends the CPU seconds that
-the GRPO run of the same seed, before it, has spent on reinforcement.
+Each row is one `palaestra train` in processes of its own, one after the other. The `sft` arm spends the CPU seconds
+that the GRPO run of the same seed, before it, has spent on reinforcement.
 """
 
 from __future__ import annotations

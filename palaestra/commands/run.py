@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from palaestra.options import json_option, paths_option, print_json
+
+if TYPE_CHECKING:
+    from gym_core.contracts import Sampling
+    from policy_server.config import PolicyConfig
 
 
 @click.command("run")
@@ -95,7 +101,7 @@ async def _run(
             requests = requests_for(
                 rows,
                 environment=environment,
-                run_id="run",
+                run_id=f"run-{_policy_id(config, sampling, seed)}",
                 repeats=repeats,
                 seed=seed,
                 sampling=sampling,
@@ -129,6 +135,12 @@ async def _run(
                 )
     told = {"environment": environment, "repeats": repeats, "output": str(output)}
     return {**told, **tally.summary(repeats, full), "errors": errors}
+
+
+def _policy_id(config: PolicyConfig, sampling: Sampling, seed: int) -> str:
+    """Names what plays: rollouts of another policy, seed or sampling are others, also in the same output file."""
+    played = [config.checkpoint, config.upstream_url, config.upstream_model, sampling, seed]
+    return hashlib.blake2b(msgspec.json.encode(played), digest_size=4).hexdigest()
 
 
 def _show(summary: dict[str, Any], output: Path, failed: int) -> None:

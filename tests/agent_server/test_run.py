@@ -272,3 +272,21 @@ async def test_bad_input_is_refused_with_the_field(house: Any) -> None:
     assert "sed" in str(options.value)
     with pytest.raises(BadRequest, match="not JSON"):
         await made.client.post("/run", b"{")
+
+
+async def test_a_bug_of_ours_is_an_outcome_and_not_the_end_of_the_batch(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agent_server.traces import TraceBook
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(TraceBook, "add", broken)
+    made = await house(FakePolicy([message("4")]))
+    rollout, _ = await run_frame(made, ROW)
+    assert not rollout.outcome.trainable and rollout.reward is None
+    assert (
+        rollout.error is not None and rollout.error.code == "internal" and "ZeroDivisionError" in rollout.error.message
+    )
+    assert made.environment.closed == ["s1"]
