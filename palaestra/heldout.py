@@ -83,7 +83,7 @@ async def score_checkpoint(path: Path, *, num_slots: int = 192) -> tuple[Record,
     checkpoint = find_checkpoint(path)
     record = read_record(checkpoint)
     recipe = parse_recipe(record.recipe, str(checkpoint / FILE))
-    config = policy_config(checkpoint, num_slots=num_slots, max_length=512)
+    config = policy_config(checkpoint, num_slots=num_slots)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="palaestra-eval-")))
         environments = await start_environments(list(recipe.environments), folder, stack)

@@ -208,7 +208,7 @@ async def _connect(line: Line, stack: AsyncExitStack) -> None:
 
     recipe, folder = line.recipe, line.folder
     line.view.phase("starting policy and agent")
-    settings = PolicyConfig(checkpoint=str(folder.before), num_slots=192, max_length=512, enable_thinking=False)
+    settings = PolicyConfig(checkpoint=str(folder.before), num_slots=192, enable_thinking=False)
     line.policy = await line.placement.place(PolicyHost, settings)
     policy_url = await line.policy.call("url")
     urls = {name: f"{line.environment_url}/{name}" for name in recipe.environments}
