@@ -47,7 +47,6 @@ async def test_a_factory_that_fails_fails_the_caller() -> None:
     await placement.close()
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning")
 async def test_the_same_object_as_a_ray_actor() -> None:
     from trainer.placement import RayPlacement
@@ -67,7 +66,6 @@ async def test_the_same_object_as_a_ray_actor() -> None:
         await placement.close()
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning")
 async def test_a_learner_in_an_actor_is_the_learner_here(make_samples) -> None:
     import numpy as np
