@@ -123,7 +123,12 @@ class Player:
         params = play.task.responses_create_params
         items = list(play.task.messages)
         tools = ToolCaller(
-            peer, play.session_id, play.task.tools, self._config.tool_s, self._config.max_tool_output_chars
+            peer,
+            play.session_id,
+            play.task.tools,
+            timeout_s=self._config.tool_s,
+            max_chars=self._config.max_tool_output_chars,
+            max_calls=self._config.max_tool_calls_per_turn,
         )
         max_steps = play.options.max_steps or peer.max_steps or self._config.max_steps
         left = self._config.max_output_tokens
@@ -154,7 +159,7 @@ class Player:
                 break
             play.stage = "tool"
             with _Timed(play, "tool"):
-                results = await tools.call_all(calls[: self._config.max_tool_calls_per_turn])
+                results = await tools.call_all(calls)
             play.usage.tool_calls += len(results)
             play.usage.tool_errors += sum(not result.ok for result in results)
             outputs = [result.item for result in results]

@@ -24,20 +24,30 @@ class ToolCaller:
     """Calls an environment's tools for one session."""
 
     def __init__(
-        self, peer: EnvironmentPeer, session_id: str, declared: list[dict[str, Any]], timeout_s: float, max_chars: int
+        self,
+        peer: EnvironmentPeer,
+        session_id: str,
+        declared: list[dict[str, Any]],
+        *,
+        timeout_s: float,
+        max_chars: int,
+        max_calls: int,
     ) -> None:
         self._peer = peer
         self._session_id = session_id
         self._declared = {tool.get("name") or (tool.get("function") or {}).get("name") for tool in declared}
         self._timeout_s = timeout_s
         self._max_chars = max_chars
+        self._max_calls = max_calls
 
     async def call_all(self, calls: list[dict[str, Any]]) -> list[ToolResult]:
         """Results in the order of the calls. Raises what makes the environment unusable, not what a tool answers."""
         results: list[ToolResult] = []
-        for batch in self._batches(calls):
+        for batch in self._batches(calls[: self._max_calls]):
             results.extend(await asyncio.gather(*(self._call(call) for call in batch)))
-        return results
+        # Every call gets an answer, or the next turn would have to explain one that has none.
+        too_many = f"error: not called: a turn may make {self._max_calls} calls"
+        return results + [self._result(call, too_many, ok=False) for call in calls[self._max_calls :]]
 
     def _batches(self, calls: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         reads: list[dict[str, Any]] = []

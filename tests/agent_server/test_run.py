@@ -290,3 +290,12 @@ async def test_a_bug_of_ours_is_an_outcome_and_not_the_end_of_the_batch(
         rollout.error is not None and rollout.error.code == "internal" and "ZeroDivisionError" in rollout.error.message
     )
     assert made.environment.closed == ["s1"]
+
+
+async def test_calls_beyond_the_bound_are_answered_and_not_made(house: Any) -> None:
+    calls = [call("add", "{}", f"c{n}") for n in range(4)]
+    made = await house(FakePolicy(calls, [message("done")]), max_tool_calls_per_turn=3)
+    rollout, _ = await run_frame(made, ROW)
+    assert len(made.environment.calls) == 3
+    assert [item["call_id"] for item in rollout.output[4:8]] == ["c0", "c1", "c2", "c3"]
+    assert "a turn may make 3 calls" in rollout.output[7]["output"] and rollout.usage.tool_errors == 1
