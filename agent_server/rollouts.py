@@ -77,7 +77,8 @@ class Rollouts:
         Raises `Conflict` for an id that names a rollout of another task.
         """
         if self._store is not None:
-            await asyncio.gather(*(self._look_up(self._store, one) for one in requests if one.named))
+            unknown = [one for one in requests if one.named and one.stored is None]
+            await asyncio.gather(*(self._look_up(self._store, one) for one in unknown))
 
     @staticmethod
     async def _look_up(store: Store, request: Request) -> None:
@@ -109,9 +110,11 @@ class Rollouts:
             self._runs.pop(options.run_id, None)
 
     async def _run(self, request: Request) -> Play:
-        if request.stored is not None:
-            return self._player.recalled(request.row, request.task, request.options, *request.stored)
         try:
+            # Only now does the id belong to this task: one that ended a moment ago was joined by nobody, but is kept.
+            await self.look_up([request])
+            if request.stored is not None:
+                return self._player.recalled(request.row, request.task, request.options, *request.stored)
             await self._running.acquire()
         except asyncio.CancelledError:
             play = self._player.taken_back(request.row, request.task, request.options)

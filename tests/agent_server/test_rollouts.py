@@ -133,3 +133,12 @@ async def test_an_unknown_rollout_is_404(house: Any) -> None:
     made = await house(FakePolicy([message("4")]))
     with pytest.raises(UnknownName, match="nothing/here"):
         await made.client.get("/rollouts/nothing/here")
+
+
+async def test_asking_again_and_again_while_it_ends_plays_it_once(house: Any) -> None:
+    made = await house(FakePolicy([message("4")]))
+    row = {**ROW, "palaestra": {"rollout_id": "once"}}
+    headers = {"Accept": FRAME_TYPE}
+    asked = [asyncio.create_task(made.client.post("/run", row, headers=headers)) for _ in range(40)]
+    bodies = {(await one).body for one in asked}
+    assert len(bodies) == 1 and len(made.policy.requests) == 1
