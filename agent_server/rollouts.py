@@ -58,10 +58,6 @@ class Rollouts:
         self._tasks: dict[str, asyncio.Task[Play]] = {}
         self._runs: dict[str, set[str]] = {}
 
-    @property
-    def num_queued(self) -> int:
-        return len(self._tasks)
-
     def check_room(self, count: int) -> None:
         """Raises `Busy` where the server cannot take so many more."""
         if len(self._tasks) + count > self._config.max_queued:

@@ -6,10 +6,8 @@ Both import torch, so this module is imported by whoever hosts them and named by
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +26,7 @@ START_TIMEOUT_S = 60.0
 
 
 class PlacedLearner(Learner):
-    """A learner that says what its process has cost."""
-
-    def cpu_seconds(self) -> float:
-        return time.process_time()
-
-    def pid(self) -> int:
-        return os.getpid()
+    """A learner that saves its model together with the tokenizer and how it wants to be served."""
 
     def vocab_size(self) -> int:
         return int(self.model.config.vocab_size)
@@ -49,11 +41,6 @@ class PlacedLearner(Learner):
             (folder / SERVING).write_bytes(msgspec.json.encode({"enable_thinking": False}))
 
         checkpoint.save_pretrained(self.model, Path(directory), also=also)
-
-    def sft_step(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        before = time.process_time()
-        metrics = super().sft_step(*args, **kwargs)
-        return {**metrics, "cpu_seconds": time.process_time() - before}
 
 
 def place_learner(recipe: Recipe, vocab_size: int, num_threads: int, directory: str | None = None) -> PlacedLearner:
@@ -86,9 +73,6 @@ class PolicyHost:
 
     def url(self) -> str:
         return self._served.url
-
-    def pid(self) -> int:
-        return os.getpid()
 
     def close(self) -> None:
         self._run(self._served.close(), START_TIMEOUT_S)
