@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -64,8 +64,10 @@ class Turn:
 class ChatReply:
     """What a chat upstream said. The ids are None where it does not tell them."""
 
-    message: dict[str, Any]
+    content: str
     finish_reason: str
+    reasoning: str = ""
+    tool_calls: list[ToolCall] = field(default_factory=list)
     prompt_token_ids: np.ndarray | None = None
     token_ids: np.ndarray | None = None
     logprobs: np.ndarray | None = None
@@ -130,13 +132,7 @@ def _from_chat(prompts: Prompts, conversation: Conversation, prompt: Prompt, rep
 
 
 def _answer(prompts: Prompts, conversation: Conversation, prompt: Prompt, reply: ChatReply) -> Answer:
-    message = reply.message
-    content = message.get("content") or ""
-    reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
-    calls = [
-        ToolCall(call["function"]["name"], call["function"]["arguments"] or "{}", call.get("id") or fresh_id("call"))
-        for call in message.get("tool_calls") or []
-    ]
+    content, reasoning, calls = reply.content, reply.reasoning, reply.tool_calls
     exact = reply.token_ids is not None and reply.prompt_token_ids is not None
     ids = reply.token_ids if reply.token_ids is not None else np.array(prompts.tokenizer.encode(content), np.int32)
     sample = Sample(

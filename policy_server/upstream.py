@@ -16,11 +16,11 @@ from gym_core.client import Client
 from gym_core.errors import BadRequest, PolicyFault, RemoteError, Unauthorized, UnknownName
 from gym_core.tokens import NO_VERSION
 from model.tokenizer import Tokenizer
-from policy_server.answers import ChatReply
+from policy_server.answers import ChatReply, ToolCall, fresh_id
 from policy_server.prompts import Conversation
 from policy_server.requests import GenerateRequest, GenerateResult, Sample
+from policy_server.upstream_reply import Call, Choice, Reply, logprobs_of, read_reply, token_ids_of
 
-_TOKEN_ID = "token_id:"
 _EXTRAS = ("return_token_ids", "return_tokens_as_token_ids", "chat_template_kwargs", "stop_token_ids", "ignore_eos")
 """Fields beyond OpenAI's: an upstream that refuses them is asked without."""
 
@@ -63,11 +63,11 @@ class Upstream:
         reply = await self._ask("/v1/completions", body, request)
         choices = _in_order(reply, request.n)
         return GenerateResult(
-            samples=[self._sample(choice, int(reply.get("policy_version", self.version))) for choice in choices],
+            samples=[self._sample(choice, self._version(reply.policy_version)) for choice in choices],
             prompt_token_ids=prompt,
         )
 
-    async def _ask(self, path: str, body: dict[str, Any], request: GenerateRequest) -> dict[str, Any]:
+    async def _ask(self, path: str, body: dict[str, Any], request: GenerateRequest) -> Reply:
         timeout_s = self._timeout_s if request.deadline_s is None else request.deadline_s
         if self._takes_extras:
             try:
@@ -82,19 +82,18 @@ class Upstream:
                 return reply
         return await self._post(path, _without_extras(body), timeout_s)
 
-    async def _post(self, path: str, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    async def _post(self, path: str, body: dict[str, Any], timeout_s: float) -> Reply:
         try:
             # sampling again is harmless, so a request that was lost is repeated
-            reply: dict[str, Any] = await self._client.post_json(
-                path, body, dict[str, Any], timeout_s=timeout_s, idempotent=True
-            )
+            reply = await self._client.post(path, body, timeout_s=timeout_s, idempotent=True)
         except (Unauthorized, UnknownName) as error:
             raise PolicyFault(f"the upstream refuses us: {error.message}", hint=error.hint, stage="upstream") from None
         except RemoteError as error:
             raise PolicyFault(error.message, hint=error.hint, stage="upstream") from None
-        if not isinstance(reply.get("choices"), list):
-            raise PolicyFault(f"the upstream's reply to {path} has no choices", stage="upstream")
-        return reply
+        return read_reply(reply.body, path)
+
+    def _version(self, told: int | None) -> int:
+        return self.version if told is None else told
 
     def _sampling(self, request: GenerateRequest) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self._model, "n": request.n, "temperature": request.temperature}
@@ -109,21 +108,22 @@ class Upstream:
             body["ignore_eos"] = True
         return body
 
-    def _sample(self, choice: dict[str, Any], version: int) -> Sample:
-        text = choice.get("text")
-        ids, logprobs = token_ids_of(choice), _logprobs_of(choice)
+    def _sample(self, choice: Choice, version: int) -> Sample:
+        ids, logprobs = token_ids_of(choice), logprobs_of(choice)
         exact = ids is not None and logprobs is not None and len(ids) == len(logprobs)
         if ids is None:
-            if not isinstance(text, str):
+            if choice.text is None:
                 raise PolicyFault("the upstream's choice has neither text nor token ids", stage="upstream")
-            ids = np.array(self._tokenizer.encode(text), np.int32)
+            ids = np.array(self._tokenizer.encode(choice.text), np.int32)
+        if choice.policy_version is not None:
+            version = choice.policy_version
         return Sample(
             token_ids=ids,
             logprobs=logprobs if exact and logprobs is not None else np.zeros(len(ids), np.float32),
-            versions=np.full(len(ids), choice.get("policy_version", version) if exact else NO_VERSION, np.int32),
-            finish_reason="length" if choice.get("finish_reason") == "length" else "stop",
-            stop_reason=choice.get("stop_reason"),
-            text=text if isinstance(text, str) else None,
+            versions=np.full(len(ids), version if exact else NO_VERSION, np.int32),
+            finish_reason="length" if choice.finish_reason == "length" else "stop",
+            stop_reason=choice.stop_reason,
+            text=choice.text,
             exact=exact,
         )
 
@@ -141,58 +141,35 @@ class ChatUpstream(Upstream):
         options = conversation.options.as_dict()
         body["chat_template_kwargs"] = {name: value for name, value in options.items() if value is not None}
         reply = await self._ask("/v1/chat/completions", body, request)
-        told = reply.get("prompt_token_ids")
-        usage = {name: count for name, count in (reply.get("usage") or {}).items() if isinstance(count, int)}
-        return [self._reply(choice, told, usage) for choice in _in_order(reply, request.n)]
+        usage = {name: count for name, count in (reply.usage or {}).items() if isinstance(count, int)}
+        return [self._reply(choice, reply.prompt_token_ids, usage) for choice in _in_order(reply, request.n)]
 
-    def _reply(self, choice: dict[str, Any], told: Sequence[int] | None, usage: dict[str, int]) -> ChatReply:
-        message = choice.get("message")
-        if not isinstance(message, dict):
+    def _reply(self, choice: Choice, told: Sequence[int] | None, usage: dict[str, int]) -> ChatReply:
+        message = choice.message
+        if message is None:
             raise PolicyFault("the upstream's choice has no message", stage="upstream")
-        prompt = message.get("prompt_token_ids", told)
+        prompt = told if message.prompt_token_ids is None else message.prompt_token_ids
         return ChatReply(
-            message=message,
-            finish_reason=choice.get("finish_reason") or "stop",
+            content=message.content or "",
+            reasoning=message.reasoning_content or message.reasoning or "",
+            tool_calls=[_call(call) for call in message.tool_calls or ()],
+            finish_reason=choice.finish_reason or "stop",
             prompt_token_ids=None if prompt is None else np.array(prompt, np.int64),
             token_ids=token_ids_of(choice),
-            logprobs=_logprobs_of(choice),
-            version=int(message.get("policy_version", self.version)),
+            logprobs=logprobs_of(choice),
+            version=self._version(message.policy_version),
             usage=usage,
         )
 
 
-def token_ids_of(choice: dict[str, Any]) -> np.ndarray | None:
-    """i32[t] of a choice, from whichever of the known places it tells them; None where it does not."""
-    message = choice.get("message") or {}
-    ids = message.get("generation_token_ids") or choice.get("token_ids")
-    if ids is None:
-        names = _token_names(choice)
-        if not names or not all(name.startswith(_TOKEN_ID) for name in names):
-            return None
-        ids = [int(name.removeprefix(_TOKEN_ID)) for name in names]
-    return np.array(ids, np.int32)
+def _call(call: Call) -> ToolCall:
+    return ToolCall(call.function.name, call.function.arguments or "{}", call.id or fresh_id("call"))
 
 
-def _token_names(choice: dict[str, Any]) -> list[str]:
-    logprobs = choice.get("logprobs") or {}
-    if "content" in logprobs:
-        return [entry["token"] for entry in logprobs["content"] or []]
-    return list(logprobs.get("tokens") or [])
-
-
-def _logprobs_of(choice: dict[str, Any]) -> np.ndarray | None:
-    message, logprobs = choice.get("message") or {}, choice.get("logprobs") or {}
-    values = message.get("generation_log_probs") or logprobs.get("token_logprobs")
-    if values is None and logprobs.get("content") is not None:
-        values = [entry["logprob"] for entry in logprobs["content"]]
-    return None if values is None else np.array(values, np.float32)
-
-
-def _in_order(reply: dict[str, Any], n: int) -> list[dict[str, Any]]:
-    choices = sorted(reply["choices"], key=lambda choice: choice.get("index", 0))
-    if len(choices) != n:
-        raise PolicyFault(f"the upstream answered {len(choices)} choices, {n} were asked for", stage="upstream")
-    return choices
+def _in_order(reply: Reply, n: int) -> list[Choice]:
+    if len(reply.choices) != n:
+        raise PolicyFault(f"the upstream answered {len(reply.choices)} choices, {n} were asked for", stage="upstream")
+    return sorted(reply.choices, key=lambda choice: choice.index)
 
 
 def _without_extras(body: dict[str, Any]) -> dict[str, Any]:
