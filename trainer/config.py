@@ -73,6 +73,7 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     `curriculum_start`, `_end`, `_sigma`: the Gaussian over pass rate; its mean goes from start to end.
     `profile_repeats`: tries per task to profile the pools before the first step, 0 for none.
     `mask_truncated`: truncated rollouts count in the baseline but are not trained on (overlong filtering).
+    `kl_coef`: weight of the k3 anchor to the policy that reinforcement began with, 0 for none.
     """
 
     steps: int = 60
@@ -86,6 +87,7 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     clip_high: float = 0.28
     advantage_scale: Literal["std", "none"] = "std"
     mask_truncated: bool = False
+    kl_coef: float = 0.0
     is_low: float = 0.2
     is_high: float = 5.0
     mismatch_gate: float = 1.001
@@ -103,6 +105,8 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _positive(self, "max_output_tokens", "tokens_per_microbatch", "curriculum_sigma", "is_low")
         if not (0.0 <= self.clip_low < 1.0 and self.clip_high >= 0.0):
             raise ValueError(f"`clip_low` is in [0, 1) and `clip_high` >= 0, not {self.clip_low}, {self.clip_high}")
+        if not self.kl_coef >= 0.0:
+            raise ValueError(f"`kl_coef` is 0 or more, not {self.kl_coef}")
         if self.is_low >= self.is_high:
             raise ValueError(f"`is_low` must be under `is_high`, not {self.is_low} and {self.is_high}")
         if self.mismatch_gate < 1.0:

@@ -12,6 +12,7 @@ One GRPO step over a batch of samples:
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
 from collections.abc import Iterable, Sequence
@@ -32,7 +33,7 @@ from trainer import optim, router
 from trainer.config import GrpoRecipe, Recipe, nearest
 from trainer.metrics import Metrics
 from trainer.mismatch import Mismatch, importance_weights
-from trainer.objective import clipped_surrogate
+from trainer.objective import clipped_surrogate, kl_to_reference
 from trainer.pack import MicroBatch, Sample, pack
 
 AUDITED = 16
@@ -51,6 +52,7 @@ class Learner:
     def __init__(self, model: HybridModel, recipe: GrpoRecipe, *, seed: int = 0) -> None:
         self.model, self.recipe, self.seed = model, recipe, seed
         self.phase = ""
+        self.reference: HybridModel | None = None
         self.optimizer = optim.OptimizerSet([])
 
     def begin(self, phase: str, lr: float) -> None:
@@ -59,6 +61,7 @@ class Learner:
             raise BadRequest(f"no phase is called {phase!r}", field="phase", hint="sft or grpo")
         if phase == "grpo":
             self.model.freeze_router()
+            self.reference = _frozen_copy(self.model) if self.recipe.kl_coef else None
         self.phase = phase
         self.optimizer = optim.build(self.model, "muon" if phase == "sft" else "adamw", lr)
 
@@ -149,8 +152,13 @@ class Learner:
             logprobs, old, batch.advantages, weights, batch.sequence, batch.num_sequences, normaliser,
             r.clip_low, r.clip_high,
         )  # fmt: skip
-        result.loss.backward()
+        loss = result.loss
         count = len(batch.rows)
+        if self.reference is not None:
+            kl = kl_to_reference(logprobs, self._reference_logprobs(batch)).sum()
+            loss = loss + r.kl_coef * kl / normaliser
+            metrics.mean("kl_penalty", float(kl.detach()), count)
+        loss.backward()
         metrics.mean("entropy", float(entropy.detach().sum()), count)
         metrics.mean("probs_ratio", float(result.ratio.sum()), count)
         clamped = result.ratio.clamp(1.0 - r.clip_low, 1.0 + r.clip_high)
@@ -159,7 +167,13 @@ class Learner:
         metrics.max("probs_ratio_max", float(result.ratio.max()))
         metrics.mean("clip_ratio/low", float(result.clipped_low), count)
         metrics.mean("clip_ratio/high", float(result.clipped_high), count)
-        return float(result.loss.detach())
+        return float(loss.detach())
+
+    def _reference_logprobs(self, batch: MicroBatch) -> Tensor:
+        assert self.reference is not None
+        with torch.no_grad():
+            logprobs, _ = self._forward(batch, self.reference)
+        return logprobs
 
     def _old_logprobs(self, batch: MicroBatch, mismatch: Mismatch) -> Tensor:
         self.model.eval()
@@ -195,12 +209,13 @@ class Learner:
         self.optimizer.zero_grad()
         return norm
 
-    def _forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    def _forward(self, batch: MicroBatch, model: HybridModel | None = None) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropy of the trained tokens [M], at the sampling temperature."""
-        hidden = self.model(batch.token_ids, batch.cu_seqlens).index_select(0, batch.rows)
+        model = model or self.model
+        hidden = model(batch.token_ids, batch.cu_seqlens).index_select(0, batch.rows)
         if self.temperature != 1.0:
             hidden = hidden / self.temperature  # the head is linear: scaling its input is scaling the logits
-        return self.model.token_logprobs(hidden, batch.targets)
+        return model.token_logprobs(hidden, batch.targets)
 
     @property
     def temperature(self) -> float:
@@ -250,6 +265,8 @@ class Learner:
     def save(self, directory: str | Path) -> None:
         """Model and optimizer into a directory that exists."""
         checkpoint.save_pretrained(self.model, Path(directory) / "model")
+        if self.reference is not None:
+            checkpoint.save_pretrained(self.reference, Path(directory) / "reference")
         torch.save(self.state_dict(), Path(directory) / "learner.pt")
 
     def load(self, directory: str | Path, lr: float) -> None:
@@ -260,6 +277,14 @@ class Learner:
         except ValueError as error:
             raise BadRequest(str(error), field="checkpoint", hint="resume with the recipe it was made with") from None
         self.load_state_dict(torch.load(Path(directory) / "learner.pt", weights_only=True), lr)
+        if self.reference is not None:
+            anchor = _read_model(Path(directory) / "reference", self.model.dtype)
+            checkpoint.load_tensors(self.reference, dict(checkpoint.state_tensors(anchor)))
+
+
+def _frozen_copy(model: HybridModel) -> HybridModel:
+    """The model as it is now, for reading only."""
+    return copy.deepcopy(model).requires_grad_(False).eval()
 
 
 def _own(tensor: Tensor) -> Tensor:

@@ -8,6 +8,9 @@ Clip-higher and the token-level sum are DAPO's (arXiv 2503.14476, eq. 8); w is d
 (arXiv 2505.24298, eq. 5) and NeMo RL. The inner sum is per sequence and nothing is averaged on the way: N, the
 number of trained tokens of the whole global batch, is computed once by the caller, so micro-batch size, packing and
 data parallelism change nothing. N counts tokens before the mask: a masked token gives no gradient and frees none.
+
+Beside it, where a recipe asks for it, an anchor to a reference policy: β Σ k3(log π_θ - log π_ref) / N with Schulman's
+estimator k3(d) = exp(-d) - 1 + d (joschu.net/blog/kl-approx.html; GRPO, arXiv 2402.03300, eq. 4).
 """
 
 from __future__ import annotations
@@ -36,6 +39,12 @@ def token_losses(
     ratio = torch.exp(logprobs - old_logprobs)
     clipped = ratio.clamp(1.0 - clip_low, 1.0 + clip_high)
     return weights * torch.maximum(-advantages * ratio, -advantages * clipped), ratio
+
+
+def kl_to_reference(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """k3 of each trained token [M]: never negative, 0 where both agree. Log-ratios beyond 20 count as 20."""
+    behind = (reference - logprobs).clamp(-20.0, 20.0)
+    return torch.exp(behind) - 1.0 - behind
 
 
 def clipped_surrogate(

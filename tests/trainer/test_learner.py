@@ -265,3 +265,31 @@ def test_a_step_with_nothing_to_learn_still_measures_the_mismatch(fake_model, ma
         sample.logprobs = sample.logprobs - 0.5 * sample.loss_mask
     with pytest.raises(MismatchExceeded):
         made.step(samples)
+
+
+def test_at_the_start_the_anchor_pulls_nowhere(fake_model, make_samples) -> None:
+    free, held = fake_model(), fake_model()
+    batch = make_samples(free)
+    learner(free, minibatches=1).step(batch)
+    metrics = learner(held, minibatches=1, kl_coef=10.0).step(batch)
+    assert metrics["kl_penalty"] == 0.0
+    assert_same(state(free), state(held))
+
+
+def test_the_anchor_holds_a_policy_near_where_it_began(fake_model, make_samples) -> None:
+    drift = {}
+    for kl_coef in (1e-12, 10.0):
+        model = fake_model()
+        made = learner(model, minibatches=1, kl_coef=kl_coef, mismatch_gate=1e9, is_low=1e-9, is_high=1e9)
+        batch = make_samples(model)
+        for step in range(20):
+            metrics = made.step(batch, step)
+        drift[kl_coef] = metrics["kl_penalty"]
+    assert 0.0 < drift[10.0] < 0.2 * drift[1e-12]
+
+
+def test_without_a_coefficient_there_is_no_reference(fake_model, make_samples) -> None:
+    model = fake_model()
+    made = learner(model)
+    assert made.reference is None
+    assert "kl_penalty" not in made.step(make_samples(model))

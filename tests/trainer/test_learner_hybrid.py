@@ -99,10 +99,11 @@ def test_the_old_logprob_pass_is_the_training_forward(make_samples) -> None:
     assert metrics["logprob_abs_diff_max"] < 1e-5
 
 
-def test_two_steps_save_load_two_steps_is_four_steps(make_samples, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kl_coef", [0.0, 0.5])
+def test_two_steps_save_load_two_steps_is_four_steps(make_samples, tmp_path: Path, kl_coef: float) -> None:
     batches = [make_samples(hybrid(), vocab_size=VOCAB, seed=seed) for seed in range(4)]
-    straight = learner(hybrid(torch.float32), mismatch_gate=100.0)
-    first = learner(hybrid(torch.float32), mismatch_gate=100.0)
+    straight = learner(hybrid(torch.float32), mismatch_gate=100.0, kl_coef=kl_coef)
+    first = learner(hybrid(torch.float32), mismatch_gate=100.0, kl_coef=kl_coef)
     for step, batch in enumerate(batches):
         straight.step(batch, step)
     for step in (0, 1):

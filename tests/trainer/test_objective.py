@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from trainer.objective import clipped_surrogate, token_losses
+from trainer.objective import clipped_surrogate, kl_to_reference, token_losses
 
 
 def losses(ratio: float, advantage: float, weight: float = 1.0) -> float:
@@ -74,3 +74,23 @@ def test_weights_and_old_logprobs_take_no_gradient() -> None:
     value.sum().backward()
     assert logprobs.grad is not None and logprobs.grad.tolist() == [-0.5, 0.0]
     assert ratio.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "expected"),
+    [
+        (0.0, 0.0),
+        (math.log(2.0), 0.5 - 1.0 + math.log(2.0)),  # twice as likely as the reference says: 0.193
+        (-math.log(2.0), 2.0 - 1.0 - math.log(2.0)),  # half as likely: 0.307
+        (-50.0, math.exp(20.0) - 1.0 - 20.0),  # counts as 20, so that nothing overflows
+    ],
+)
+def test_the_anchor_by_hand(ahead: float, expected: float) -> None:
+    value = kl_to_reference(torch.tensor([ahead - 1.0], dtype=torch.float64), torch.tensor([-1.0], dtype=torch.float64))
+    assert float(value[0]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_anchor_s_mean_is_the_divergence() -> None:
+    policy, reference = torch.tensor([[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]], dtype=torch.float64)
+    estimate = (policy * kl_to_reference(policy.log(), reference.log())).sum()
+    assert float(estimate) == pytest.approx(float((policy * (policy / reference).log()).sum()), abs=1e-12)
