@@ -1,11 +1,18 @@
 """Group-relative advantages: how much better a rollout was than its siblings of the same task.
 
-    A_i = R_i - mean(R)                      scale "none"   (Dr. GRPO, arXiv 2503.20783)
-    A_i = (R_i - mean(R)) / (std(R) + 1e-6)  scale "std"    (GRPO, arXiv 2402.03300, eq. 4.1.1), std with n - 1
+    baseline "group"           d_i = R_i - mean(R)                     GRPO (arXiv 2402.03300, section 4.1.1)
+    baseline "leave_one_out"   d_i = R_i - mean_{j≠i}(R_j)             RLOO (arXiv 2402.14740); n/(n-1) times the former
 
-Both sum to zero over the group and order rollouts as their rewards do. A group whose rewards are all equal teaches
-nothing and gives zeros. A rollout without a trainable outcome has no reward (None), takes no part in the baseline
-and gets no advantage (None): an infrastructure failure is never a reward of zero.
+    scale "none"               A_i = d_i                               Dr. GRPO (arXiv 2503.20783)
+    scale "std"                A_i = d_i / (std(R) + 1e-6)             std with n - 1
+    scale "published_leave_one_out"   A_i = d_i / (std_{j≠i}(R_j) + 1e-6) where that spread is not 0, d_i where it is:
+                               NeMo RL's normalisation, bit for bit
+
+The first two scales sum to zero over the group and order rollouts as their rewards do. The published one does neither:
+one success among 16 gets +1.00 and its siblings -0.26, two get +3.6 (each success is measured by the spread of the
+others). It is here to reproduce published runs. A group whose rewards are all equal teaches nothing and gives zeros. A
+rollout without a trainable outcome has no reward (None), takes no part in the baseline and gets no advantage (None):
+an infrastructure failure is never a reward of zero.
 """
 
 from __future__ import annotations
@@ -17,7 +24,8 @@ from typing import Literal
 from gym_core.contracts import Rollout
 
 EPSILON = 1e-6
-Scale = Literal["std", "none"]
+Baseline = Literal["group", "leave_one_out"]
+Scale = Literal["std", "none", "published_leave_one_out"]
 
 
 def trainable_reward(rollout: Rollout) -> float | None:
@@ -25,13 +33,33 @@ def trainable_reward(rollout: Rollout) -> float | None:
     return rollout.reward if rollout.outcome.trainable else None
 
 
-def group_advantages(rewards: Sequence[float | None], scale: Scale = "std") -> list[float | None]:
+def group_advantages(
+    rewards: Sequence[float | None], scale: Scale = "std", baseline: Baseline = "group"
+) -> list[float | None]:
     """Advantages of one group, in its order; None stays None. Equal rewards, or fewer than two, give zeros."""
     known = [reward for reward in rewards if reward is not None]
     if len(known) < 2 or max(known) == min(known):
         return [None if reward is None else 0.0 for reward in rewards]
-    mean = math.fsum(known) / len(known)
-    spread = 1.0
+    values = iter(_advantages(known, scale, baseline))
+    return [None if reward is None else next(values) for reward in rewards]
+
+
+def _advantages(known: list[float], scale: Scale, baseline: Baseline) -> list[float]:
+    n = len(known)
+    mean = math.fsum(known) / n
+    stretch = n / (n - 1) if baseline == "leave_one_out" else 1.0
+    ahead = [stretch * (reward - mean) for reward in known]
+    if scale == "none":
+        return ahead
     if scale == "std":
-        spread = math.sqrt(math.fsum((reward - mean) ** 2 for reward in known) / (len(known) - 1)) + EPSILON
-    return [None if reward is None else (reward - mean) / spread for reward in rewards]
+        spread = _std(known, mean) + EPSILON
+        return [value / spread for value in ahead]
+    others = (known[:i] + known[i + 1 :] for i in range(n))
+    spreads = [_std(rest, math.fsum(rest) / len(rest)) for rest in others]
+    return [value / (spread + EPSILON) if spread > 0 else value for value, spread in zip(ahead, spreads, strict=True)]
+
+
+def _std(values: list[float], mean: float) -> float:
+    if max(values) == min(values):  # also a lone one; rounding must not make a spread of it
+        return 0.0
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))

@@ -3,6 +3,8 @@
 [environments.maths]      which tasks, in which proportion
 [sft]                     warm start
 [grpo]                    reinforcement
+[objective]               what it optimises: a preset by name, or its parts
+[length]                  group relative length control
 [eval]                    held-out tasks
 [model]                   overrides of `HybridConfig.tiny`
 """
@@ -18,6 +20,14 @@ from typing import Any, Literal
 import msgspec
 
 from gym_core.errors import BadRequest
+from trainer.advantage import Baseline, Scale
+from trainer.presets import PRESETS
+
+Ratio = Literal["token", "sequence"]
+Clip = Literal["ppo", "weight"]
+Aggregate = Literal["token", "sequence", "constant"]
+Unit = Literal["token", "sequence_mean", "sequence_geometric", "sequence_error"]
+Action = Literal["off", "truncate", "mask", "reject"]
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -68,12 +78,9 @@ class SftRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Reinforcement. Defaults are the settings measured to learn on two CPU cores.
 
-    `clip_low`, `clip_high`: the ratio stays in [1 - low, 1 + high]. `mismatch_gate`: the largest
-    `token_mult_prob_error` that may train; `is_low`, `is_high`: importance weights outside are masked.
+    `mismatch_gate`: the largest `token_mult_prob_error` that may train.
     `curriculum_start`, `_end`, `_sigma`: the Gaussian over pass rate; its mean goes from start to end.
     `profile_repeats`: tries per task to profile the pools before the first step, 0 for none.
-    `mask_truncated`: truncated rollouts count in the baseline but are not trained on (overlong filtering).
-    `kl_coef`: weight of the k3 anchor to the policy that reinforcement began with, 0 for none.
     """
 
     steps: int = 60
@@ -83,13 +90,6 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     lr: float = 1e-3
     warmup: int = 0
     grad_clip: float = 1.0
-    clip_low: float = 0.2
-    clip_high: float = 0.28
-    advantage_scale: Literal["std", "none"] = "std"
-    mask_truncated: bool = False
-    kl_coef: float = 0.0
-    is_low: float = 0.2
-    is_high: float = 5.0
     mismatch_gate: float = 1.001
     expert_bias_rate: float = 1e-3
     temperature: float = 1.0
@@ -102,17 +102,77 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def __post_init__(self) -> None:
         _positive(self, "prompts_per_step", "group_size", "minibatches", "lr", "grad_clip", "temperature")
-        _positive(self, "max_output_tokens", "tokens_per_microbatch", "curriculum_sigma", "is_low")
-        if not (0.0 <= self.clip_low < 1.0 and self.clip_high >= 0.0):
-            raise ValueError(f"`clip_low` is in [0, 1) and `clip_high` >= 0, not {self.clip_low}, {self.clip_high}")
-        if not self.kl_coef >= 0.0:
-            raise ValueError(f"`kl_coef` is 0 or more, not {self.kl_coef}")
-        if self.is_low >= self.is_high:
-            raise ValueError(f"`is_low` must be under `is_high`, not {self.is_low} and {self.is_high}")
+        _positive(self, "max_output_tokens", "tokens_per_microbatch", "curriculum_sigma")
         if self.mismatch_gate < 1.0:
             raise ValueError(
                 f"`mismatch_gate` bounds a mean of exp|d|, which is never under 1, not {self.mismatch_gate}"
             )
+
+
+class ObjectiveRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is optimised; formulas in `trainer/objective.py`, `advantage.py` and `mismatch.py`, names in `presets.py`.
+
+    `clip_low`, `clip_high`: the ratio stays in [1 - low, 1 + high]; `dual_clip` bounds the loss of a bad token whose
+    ratio grew. `constant`: the length that `aggregate = "constant"` divides by, 0 for `grpo.max_output_tokens`.
+    `normalise_over`: whether rollouts without an advantage (all siblings earned the same) count in the normaliser.
+    `kl_coef`: weight of the k3 anchor to the policy that reinforcement began with, 0 for none. `mask_truncated`:
+    truncated rollouts count in the baseline but are not trained on (overlong filtering). `importance*`: what is done
+    where sampler and trainer disagree; `sequence_error_max` drops sequences, 0 for none.
+    """
+
+    preset: str | list[str] = []
+    ratio: Ratio = "token"
+    clip: Clip = "ppo"
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    dual_clip: float = 0.0
+    aggregate: Aggregate = "token"
+    constant: int = 0
+    normalise_over: Literal["used", "all"] = "used"
+    kl_coef: float = 0.0
+    baseline: Baseline = "group"
+    scale: Scale = "std"
+    mask_truncated: bool = False
+    importance: Action = "mask"
+    importance_unit: Unit = "token"
+    importance_low: float = 0.2
+    importance_high: float = 5.0
+    sequence_error_max: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.clip_low <= 1.0 and self.clip_high >= 0.0):
+            raise ValueError(f"`clip_low` is in [0, 1] and `clip_high` >= 0, not {self.clip_low}, {self.clip_high}")
+        if self.dual_clip and self.dual_clip <= 1.0 + self.clip_high:
+            raise ValueError(f"`dual_clip` must be over 1 + `clip_high` to differ from it, not {self.dual_clip}")
+        if not (self.kl_coef >= 0.0 and self.constant >= 0):
+            raise ValueError(f"`kl_coef` and `constant` are 0 or more, not {self.kl_coef}, {self.constant}")
+        if not 0.0 <= self.importance_low < self.importance_high:
+            raise ValueError(
+                f"0 <= `importance_low` < `importance_high`, not {self.importance_low}, {self.importance_high}"
+            )
+        if self.importance_unit == "sequence_error" and self.importance in ("truncate", "mask"):
+            raise ValueError('`sequence_error` is no weight: `importance` can only be "reject" or "off" with it')
+
+
+class LengthRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Group relative length control (`trainer/length.py`); with every coefficient 0 the rewards stay as they are.
+
+    `think`, `answer`: λ of the two spans. `think_bonus`, `answer_bonus`: β for the shortest where its reward is among
+    the best `top_share` of its group. `sign_safe`: shorten only what is good already, and turn no advantage's sign.
+    """
+
+    think: float = 0.0
+    answer: float = 0.0
+    think_bonus: float = 0.0
+    answer_bonus: float = 0.0
+    top_share: float = 0.2
+    sign_safe: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.think, self.answer, self.think_bonus, self.answer_bonus) < 0.0:
+            raise ValueError("the coefficients of `length` are 0 or more: a negative one would pay for length")
+        if not 0.0 < self.top_share <= 1.0:
+            raise ValueError(f"`top_share` is in (0, 1], not {self.top_share}")
 
 
 class EvalRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,6 +200,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     model: dict[str, Any] = {}
     sft: SftRecipe = SftRecipe()
     grpo: GrpoRecipe = GrpoRecipe()
+    objective: ObjectiveRecipe = ObjectiveRecipe()
+    length: LengthRecipe = LengthRecipe()
     eval: EvalRecipe = EvalRecipe()
     keep_checkpoints: int = 2
     checkpoint_every: int = 10
@@ -191,11 +253,26 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
 def parse_recipe(data: dict[str, Any], source: str = "recipe") -> Recipe:
     """A recipe from plain data. Raises BadRequest as `load_recipe` does."""
     _refuse_unknown(data, Recipe, "", source)
+    if isinstance(data.get("objective"), dict):
+        data = data | {"objective": _with_presets(data["objective"], source)}
     try:
         return msgspec.convert(data, Recipe)
     except msgspec.ValidationError as error:
         text, _, where = str(error).partition(" - at `$")
         raise BadRequest(f"{source}: {text}", field=where.strip("`.")) from None
+
+
+def _with_presets(given: dict[str, Any], source: str) -> dict[str, Any]:
+    """What the named presets say, then what the recipe says itself."""
+    names = given.get("preset", [])
+    merged: dict[str, Any] = {}
+    for name in [names] if isinstance(names, str) else names:
+        if name not in PRESETS:
+            raise BadRequest(
+                f"{source}: no preset is called `{name}`", field="objective.preset", hint=nearest(str(name), [*PRESETS])
+            )
+        merged |= PRESETS[name]
+    return merged | given
 
 
 def _refuse_unknown(data: Mapping[str, Any], kind: type[msgspec.Struct], prefix: str, source: str) -> None:

@@ -70,7 +70,7 @@ class Grpo:
         self.learner, self.agents, self.publisher = learner, agents, publisher
         self.curriculum, self.journal, self.checkpoints = curriculum, journal, checkpoints
         self.writers, self.on_event = writers, on_event
-        self.shape = shape or shaper(recipe.arm, recipe.seed)
+        self.shape = shape or shaper(recipe)
         self._committed = {entry.step: entry.rollout_ids for entry in journal.entries()}
         self._trained = -1
         self.sampling = Sampling(
@@ -79,7 +79,7 @@ class Grpo:
 
     async def step(self, step: int) -> dict[str, float]:
         """Draw, roll out, shape, advantage, train, publish, commit. Raises typed errors; see `run` for what is kept."""
-        config = self.recipe.grpo
+        config, objective = self.recipe.grpo, self.recipe.objective
         rows = self.curriculum.draw(step)
         groups = await self.agents.run(
             rows, repeats=config.group_size, step=step, sampling=self.sampling, recalled=self._recall(step)
@@ -88,9 +88,10 @@ class Grpo:
             groups, version_of(step), len(rows) * config.group_size
         )
         self._emit("rollouts", step, metrics)
-        rewards = self.shape(groups, step)
-        advantages = [group_advantages(group, config.advantage_scale) for group in rewards]
-        batch = to_samples(groups, advantages, mask_truncated=config.mask_truncated)
+        shaped = self.shape(groups, step)
+        advantages = [group_advantages(group, objective.scale, objective.baseline) for group in shaped.rewards]
+        batch = to_samples(groups, advantages, mask_truncated=objective.mask_truncated)
+        metrics |= shaped.metrics
         metrics |= await self.learner.call("step", batch, step)
         self._learn_pass_rates(groups, step)
         self.journal.commit(step, version_of(step + 1), groups, metrics)

@@ -30,10 +30,10 @@ from model import checkpoint
 from model.config import HybridConfig
 from model.stack import HybridModel
 from trainer import optim, router
-from trainer.config import GrpoRecipe, Recipe, nearest
+from trainer.config import GrpoRecipe, ObjectiveRecipe, Recipe, nearest
 from trainer.metrics import Metrics
-from trainer.mismatch import Mismatch, importance_weights
-from trainer.objective import clipped_surrogate, kl_to_reference
+from trainer.mismatch import ImportancePolicy, Mismatch
+from trainer.objective import kl_to_reference, normaliser, surrogate
 from trainer.pack import MicroBatch, Sample, pack
 
 AUDITED = 16
@@ -49,8 +49,12 @@ class NonFinite(PalaestraError):
 class Learner:
     """Owns model and optimizer. Not thread-safe: a placement calls it from one thread at a time."""
 
-    def __init__(self, model: HybridModel, recipe: GrpoRecipe, *, seed: int = 0) -> None:
+    def __init__(
+        self, model: HybridModel, recipe: GrpoRecipe, objective: ObjectiveRecipe | None = None, *, seed: int = 0
+    ) -> None:
         self.model, self.recipe, self.seed = model, recipe, seed
+        self.objective = objective or ObjectiveRecipe()
+        self.importance = ImportancePolicy.of(self.objective)
         self.phase = ""
         self.reference: HybridModel | None = None
         self.optimizer = optim.OptimizerSet([])
@@ -61,7 +65,7 @@ class Learner:
             raise BadRequest(f"no phase is called {phase!r}", field="phase", hint="sft or grpo")
         if phase == "grpo":
             self.model.freeze_router()
-            self.reference = _frozen_copy(self.model) if self.recipe.kl_coef else None
+            self.reference = _frozen_copy(self.model) if self.objective.kl_coef else None
         self.phase = phase
         self.optimizer = optim.build(self.model, "muon" if phase == "sft" else "adamw", lr)
 
@@ -90,17 +94,21 @@ class Learner:
     def step(self, samples: Sequence[Sample], step: int = 0) -> dict[str, float]:
         """One GRPO step over the whole batch (see the module's text). Returns reduced metrics.
 
-        Samples without advantage teach nothing and are left out, of the normaliser too; a batch with none left moves
-        nothing, and its mismatch is measured on a few of them all the same. Raises MismatchExceeded before anything
-        moved.
+        Samples without advantage teach nothing and are left out, of the normaliser too unless the recipe counts them;
+        a batch with none left moves nothing, and its mismatch is measured on a few of them all the same. Raises
+        MismatchExceeded before anything moved.
         """
         began = time.perf_counter()
         metrics = Metrics()
-        used = [sample for sample in samples if sample.advantage != 0.0 and sample.num_trained]
+        whole = self.objective.normalise_over == "all"
+        anchored = whole and self.reference is not None  # then the anchor has a say on every token
+        used = [sample for sample in samples if sample.num_trained and (anchored or sample.advantage != 0.0)]
         metrics.sum("num_valid_samples", len(used))
         metrics.mean("used_sample_share", len(used), len(samples))
         if used:
-            self._update(self._minibatches(used, step), step, metrics)
+            idle = [sample for sample in samples if sample.num_trained and sample.advantage == 0.0]
+            counted_besides = 0.0 if anchored or not whole else self.normaliser(idle)
+            self._update(self._minibatches(used, step), step, metrics, counted_besides)
         elif audited := [sample for sample in samples if sample.num_trained][:AUDITED]:
             mismatch = Mismatch()
             for batch in self._pack(audited):
@@ -116,10 +124,13 @@ class Learner:
         count = min(self.recipe.minibatches, len(samples))
         return [[samples[i] for i in order[part::count]] for part in range(count)]
 
-    def _update(self, minibatches: list[list[Sample]], step: int, metrics: Metrics) -> None:
+    def _update(
+        self, minibatches: list[list[Sample]], step: int, metrics: Metrics, counted_besides: float = 0.0
+    ) -> None:
         packed = [self._pack(samples) for samples in minibatches]
-        normalisers = [_num_trained(samples) for samples in minibatches]
-        metrics.sum("global_valid_toks", sum(normalisers))
+        share = counted_besides / len(minibatches)
+        normalisers = [self.normaliser(samples) + share for samples in minibatches]
+        metrics.sum("global_valid_toks", sum(map(_num_trained, minibatches)))
         mismatch = Mismatch()
         old: list[list[Tensor | None]] = [[None] * len(packed[0])]
         old += [[self._old_logprobs(batch, mismatch) for batch in batches] for batches in packed[1:]]
@@ -141,33 +152,33 @@ class Learner:
         self, batch: MicroBatch, old: Tensor | None, normaliser: float, mismatch: Mismatch, metrics: Metrics
     ) -> float:
         """Forward, backward and counts of one micro-batch; returns its share of the loss."""
-        r = self.recipe
+        o = self.objective
         logprobs, entropy = self._forward(batch)
         on_policy = old is None
         old = logprobs.detach() if old is None else old
-        weights = importance_weights(old, batch.gen_logprobs, r.is_low, r.is_high)
+        weights = self._weights(batch, old)
         if on_policy:
             mismatch.add(old, batch.gen_logprobs, weights)
-        result = clipped_surrogate(
+        anchor = None if self.reference is None else self._reference_logprobs(batch)
+        result = surrogate(
             logprobs, old, batch.advantages, weights, batch.sequence, batch.num_sequences, normaliser,
-            r.clip_low, r.clip_high,
+            clip_low=o.clip_low, clip_high=o.clip_high, ratio=o.ratio, clip=o.clip, dual_clip=o.dual_clip or None,
+            aggregate=o.aggregate, constant=o.constant or self.recipe.max_output_tokens,
+            reference_logprobs=anchor, kl_coef=o.kl_coef,
         )  # fmt: skip
-        loss = result.loss
+        result.loss.backward()
         count = len(batch.rows)
-        if self.reference is not None:
-            kl = kl_to_reference(logprobs, self._reference_logprobs(batch)).sum()
-            loss = loss + r.kl_coef * kl / normaliser
-            metrics.mean("kl_penalty", float(kl.detach()), count)
-        loss.backward()
+        if anchor is not None:
+            metrics.mean("kl_penalty", float(kl_to_reference(logprobs.detach(), anchor).sum()), count)
         metrics.mean("entropy", float(entropy.detach().sum()), count)
         metrics.mean("probs_ratio", float(result.ratio.sum()), count)
-        clamped = result.ratio.clamp(1.0 - r.clip_low, 1.0 + r.clip_high)
+        clamped = result.ratio.clamp(1.0 - o.clip_low, 1.0 + o.clip_high)
         metrics.mean("probs_ratio_clamped", float(clamped.sum()), count)
         metrics.min("probs_ratio_min", float(result.ratio.min()))
         metrics.max("probs_ratio_max", float(result.ratio.max()))
         metrics.mean("clip_ratio/low", float(result.clipped_low), count)
         metrics.mean("clip_ratio/high", float(result.clipped_high), count)
-        return float(loss.detach())
+        return float(result.loss.detach())
 
     def _reference_logprobs(self, batch: MicroBatch) -> Tensor:
         assert self.reference is not None
@@ -179,9 +190,15 @@ class Learner:
         self.model.eval()
         with torch.no_grad():
             logprobs, _ = self._forward(batch)
-        weights = importance_weights(logprobs, batch.gen_logprobs, self.recipe.is_low, self.recipe.is_high)
-        mismatch.add(logprobs, batch.gen_logprobs, weights)
+        mismatch.add(logprobs, batch.gen_logprobs, self._weights(batch, logprobs))
         return logprobs
+
+    def _weights(self, batch: MicroBatch, old: Tensor) -> Tensor:
+        return self.importance.weights(old, batch.gen_logprobs, batch.sequence, batch.num_sequences)
+
+    def normaliser(self, samples: Sequence[Sample]) -> float:
+        """N of a global batch of these samples."""
+        return normaliser(_num_trained(samples), len(samples), self.objective.aggregate)
 
     def _check(self, mismatch: Mismatch, metrics: Metrics) -> None:
         n = mismatch.num_tokens
@@ -309,7 +326,7 @@ def build_learner(recipe: Recipe, directory: str | None = None) -> Learner:
     Raises BadRequest naming the override of `[model]` that does not fit.
     """
     if directory is not None:
-        return Learner(_read_model(Path(directory)), recipe.grpo, seed=recipe.seed)
+        return Learner(_read_model(Path(directory)), recipe.grpo, recipe.objective, seed=recipe.seed)
     known = [field.name for field in dataclasses.fields(HybridConfig)]
     for name in recipe.model:
         if name not in known:
@@ -319,4 +336,4 @@ def build_learner(recipe: Recipe, directory: str | None = None) -> Learner:
     except ValueError as error:
         raise BadRequest(str(error), field="model") from None
     model = HybridModel(config, seed=derive(recipe.seed, "model"))
-    return Learner(model, recipe.grpo, seed=recipe.seed)
+    return Learner(model, recipe.grpo, recipe.objective, seed=recipe.seed)

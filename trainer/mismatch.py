@@ -3,8 +3,18 @@
     token_mult_prob_error = mean exp|log π_gen - log π_train|     1 when they agree; NeMo RL's name and gate
     gen_kl_error          = mean (ρ - 1 - log ρ), ρ = π_train / π_gen   the k3 estimate of KL(gen ‖ train)
 
-Both are sums over tokens divided once. Tokens whose importance weight leaves [low, high] are masked (IcePop, arXiv
-2510.18855: a weight in bounds is used as it is, one outside becomes 0); a mean past the gate refuses the whole step.
+Both are sums over tokens divided once; a mean past the gate refuses the whole step. What is left is corrected by a
+weight per token. With w_t = π_old / π_gen and the unit u, one of
+
+    token                w_t                        sequence_mean       mean_t w_t
+    sequence_geometric   exp(mean_t log w_t)        sequence_error      mean_t exp|log w_t|
+
+    truncate   min(u, high)                 (`sequence_error` only gates: it has no weight to give)
+    mask       u inside [low, high], 0 outside
+    reject     w_t where u is inside [low, high], 0 outside
+
+IcePop (arXiv 2510.18855) is token × mask; truncated importance sampling is token × truncate; NeMo RL's sequence mask is
+sequence_error × reject. Averages over a sequence are means, not sums: a sum would punish length.
 """
 
 from __future__ import annotations
@@ -17,6 +27,8 @@ import torch
 from torch import Tensor
 
 from gym_core.errors import PalaestraError
+from trainer.config import Action, ObjectiveRecipe, Unit
+from trainer.objective import sequence_means
 
 
 class MismatchExceeded(PalaestraError):
@@ -25,10 +37,53 @@ class MismatchExceeded(PalaestraError):
     code: ClassVar[str] = "mismatch_exceeded"
 
 
-def importance_weights(old_logprobs: Tensor, gen_logprobs: Tensor, low: float, high: float) -> Tensor:
-    """w = exp(old - gen) [M], 0 where outside [low, high] or not finite; never a gradient."""
-    weights = torch.exp(old_logprobs.detach() - gen_logprobs)
-    return torch.where((weights >= low) & (weights <= high), weights, torch.zeros_like(weights))
+@dataclass(slots=True, frozen=True)
+class ImportancePolicy:
+    """What is done where sampler and trainer disagree. `sequence_error_max`, where given, drops whole sequences
+    whatever the rest says."""
+
+    unit: Unit = "token"
+    action: Action = "mask"
+    low: float = 0.2
+    high: float = 5.0
+    sequence_error_max: float | None = None
+
+    @classmethod
+    def of(cls, recipe: ObjectiveRecipe) -> ImportancePolicy:
+        """What a recipe asks for."""
+        return cls(
+            recipe.importance_unit,
+            recipe.importance,
+            recipe.importance_low,
+            recipe.importance_high,
+            recipe.sequence_error_max or None,
+        )
+
+    def weights(self, old_logprobs: Tensor, gen_logprobs: Tensor, sequence: Tensor, num_sequences: int) -> Tensor:
+        """The weight of each trained token [M]; never a gradient, 0 where it is not a number."""
+        log_w = old_logprobs.detach() - gen_logprobs
+        weights = self._weigh(log_w, sequence, num_sequences)
+        if self.sequence_error_max is not None:
+            error = sequence_means(log_w.abs().exp(), sequence, num_sequences)[sequence]
+            weights = torch.where(error <= self.sequence_error_max, weights, torch.zeros_like(weights))
+        return torch.where(log_w.isfinite(), weights, torch.zeros_like(weights))
+
+    def _weigh(self, log_w: Tensor, sequence: Tensor, num_sequences: int) -> Tensor:
+        if self.action == "off":
+            return torch.ones_like(log_w)
+        unit = self._unit(log_w, sequence, num_sequences)
+        if self.action == "truncate":
+            return unit.clamp(max=self.high)
+        inside = (unit >= self.low) & (unit <= self.high)
+        return torch.where(inside, unit if self.action == "mask" else log_w.exp(), torch.zeros_like(log_w))
+
+    def _unit(self, log_w: Tensor, sequence: Tensor, num_sequences: int) -> Tensor:
+        if self.unit == "token":
+            return log_w.exp()
+        if self.unit == "sequence_geometric":
+            return sequence_means(log_w, sequence, num_sequences).exp()[sequence]
+        values = log_w.exp() if self.unit == "sequence_mean" else log_w.abs().exp()
+        return sequence_means(values, sequence, num_sequences)[sequence]
 
 
 @dataclass(slots=True)

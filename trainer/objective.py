@@ -1,16 +1,23 @@
-"""The token-level clipped surrogate with clip-higher and masked importance sampling.
+"""The policy-gradient objective: one token-level sum, with the choices in which published algorithms differ.
 
-    r_t = exp(log π_θ - log π_old)                     how far this update has moved
-    w_t = exp(log π_old - log π_gen), 0 outside bounds  how far sampler and trainer disagree (no gradient)
-    L   = Σ_i Σ_t  w_t · max(-A_i r_t, -A_i clip(r_t, 1 - ε_low, 1 + ε_high))  /  N
+    r_t = exp(log π_θ - log π_old)                      how far this update has moved        ratio "token"
+    s   = exp(mean_t (log π_θ - log π_old))             the same of a whole sequence         ratio "sequence"
+    w_t                                                 sampler against trainer (trainer/mismatch.py), no gradient
 
-Clip-higher and the token-level sum are DAPO's (arXiv 2503.14476, eq. 8); w is decoupled from r as in AReaL
-(arXiv 2505.24298, eq. 5) and NeMo RL. The inner sum is per sequence and nothing is averaged on the way: N, the
-number of trained tokens of the whole global batch, is computed once by the caller, so micro-batch size, packing and
-data parallelism change nothing. N counts tokens before the mask: a masked token gives no gradient and frees none.
+    clip "ppo"     ℓ_t = max(-A r_t, -A clip(r_t, 1 - ε_low, 1 + ε_high)), for A < 0 at most -c A (dual clip, if any)
+    clip "weight"  ℓ_t = -A stopgrad(clip(r_t, 1 - ε_low, 1 + ε_high)) log π_θ
+    L = Σ_i c_i Σ_t w_t ℓ_t / N  +  β Σ_i c_i Σ_t k3_t / N
 
-Beside it, where a recipe asks for it, an anchor to a reference policy: β Σ k3(log π_θ - log π_ref) / N with Schulman's
-estimator k3(d) = exp(-d) - 1 + d (joschu.net/blog/kl-approx.html; GRPO, arXiv 2402.03300, eq. 4).
+    aggregate "token"     c_i = 1              N = trained tokens of the global batch
+    aggregate "sequence"  c_i = 1 / |o_i|      N = sequences of the global batch
+    aggregate "constant"  c_i = 1 / constant   N = sequences of the global batch
+
+Sources: clip-higher and the token-level sum are DAPO's (arXiv 2503.14476, eq. 8); "sequence" is GRPO's own (arXiv
+2402.03300, eq. 3) and, as a ratio, GSPO's (arXiv 2507.18071, eq. 5); "constant" is Dr. GRPO's (arXiv 2503.20783,
+listing 1); "weight" is CISPO's (arXiv 2506.13585, eq. 4); dual clip is arXiv 1912.09729, eq. 5; k3 is Schulman's
+estimator k3(d) = exp(-d) - 1 + d of d = log π_θ - log π_ref (joschu.net/blog/kl-approx.html). N is computed once by
+the caller, so micro-batch size, packing and data parallelism change nothing. It counts tokens before any mask: a
+masked token gives no gradient and frees none.
 """
 
 from __future__ import annotations
@@ -20,10 +27,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainer.config import Aggregate, Clip, Ratio
+
 
 @dataclass(slots=True)
 class Objective:
-    """`sequence_sums` [S] are unnormalised per-sequence losses; `loss` is their sum over N; the rest counts tokens."""
+    """`sequence_sums` [S] are unnormalised per-sequence losses; `loss` is their sum over N; `ratio` [M] has no
+    gradient; the clip counts are tokens."""
 
     loss: Tensor
     sequence_sums: Tensor
@@ -32,13 +42,41 @@ class Objective:
     clipped_high: Tensor
 
 
+def log_ratios(logprobs: Tensor, old_logprobs: Tensor, sequence: Tensor, num_sequences: int, ratio: Ratio) -> Tensor:
+    """log r of each token [M]; under "sequence" all tokens of one share their mean, and its gradient."""
+    moved = logprobs - old_logprobs
+    return sequence_means(moved, sequence, num_sequences)[sequence] if ratio == "sequence" else moved
+
+
+def sequence_means(values: Tensor, sequence: Tensor, num_sequences: int) -> Tensor:
+    """Mean of [M] over each sequence [S]; 0 where one has no token."""
+    sums = values.new_zeros(num_sequences).index_add(0, sequence, values)
+    return sums / sequence_lengths(values, sequence, num_sequences).clamp(min=1.0)
+
+
+def sequence_lengths(like: Tensor, sequence: Tensor, num_sequences: int) -> Tensor:
+    """Trained tokens of each sequence [S], in the dtype of `like`."""
+    return like.new_zeros(num_sequences).index_add(0, sequence, torch.ones_like(like, requires_grad=False))
+
+
 def token_losses(
-    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, weights: Tensor, clip_low: float, clip_high: float
-) -> tuple[Tensor, Tensor]:
-    """Loss and ratio of each trained token; every tensor [M]. Only `logprobs` carries a gradient."""
-    ratio = torch.exp(logprobs - old_logprobs)
+    logprobs: Tensor,
+    ratio: Tensor,
+    advantages: Tensor,
+    weights: Tensor,
+    clip_low: float,
+    clip_high: float,
+    clip: Clip = "ppo",
+    dual_clip: float | None = None,
+) -> Tensor:
+    """w_t ℓ_t of each trained token; every tensor [M]."""
     clipped = ratio.clamp(1.0 - clip_low, 1.0 + clip_high)
-    return weights * torch.maximum(-advantages * ratio, -advantages * clipped), ratio
+    if clip == "weight":
+        return -weights * advantages * clipped.detach() * logprobs
+    losses = torch.maximum(-advantages * ratio, -advantages * clipped)
+    if dual_clip is not None:
+        losses = torch.where(advantages < 0, torch.minimum(losses, -advantages * dual_clip), losses)
+    return weights * losses
 
 
 def kl_to_reference(logprobs: Tensor, reference: Tensor) -> Tensor:
@@ -47,7 +85,19 @@ def kl_to_reference(logprobs: Tensor, reference: Tensor) -> Tensor:
     return torch.exp(behind) - 1.0 - behind
 
 
-def clipped_surrogate(
+def token_shares(lengths: Tensor, aggregate: Aggregate, constant: float) -> Tensor:
+    """c_i of each sequence [S], from its trained tokens [S]."""
+    if aggregate == "token":
+        return torch.ones_like(lengths)
+    return 1.0 / lengths.clamp(min=1.0) if aggregate == "sequence" else torch.full_like(lengths, 1.0 / constant)
+
+
+def normaliser(num_tokens: int, num_sequences: int, aggregate: Aggregate) -> float:
+    """N of a global batch with so many trained tokens in so many sequences."""
+    return float(num_tokens if aggregate == "token" else num_sequences)
+
+
+def surrogate(
     logprobs: Tensor,
     old_logprobs: Tensor,
     advantages: Tensor,
@@ -55,17 +105,32 @@ def clipped_surrogate(
     sequence: Tensor,
     num_sequences: int,
     normaliser: float,
+    *,
     clip_low: float = 0.2,
     clip_high: float = 0.28,
+    ratio: Ratio = "token",
+    clip: Clip = "ppo",
+    dual_clip: float | None = None,
+    aggregate: Aggregate = "token",
+    constant: float = 1.0,
+    reference_logprobs: Tensor | None = None,
+    kl_coef: float = 0.0,
 ) -> Objective:
-    """The objective over one micro-batch. `sequence` i64[M] says whose token each is; other tensors are [M]."""
-    losses, ratio = token_losses(logprobs, old_logprobs, advantages, weights, clip_low, clip_high)
+    """The objective over one micro-batch of whole sequences. `sequence` i64[M] says whose token each is; other
+    tensors are [M]; only `logprobs` carries a gradient."""
+    moved = log_ratios(logprobs, old_logprobs, sequence, num_sequences, ratio).exp()
+    losses = token_losses(logprobs, moved, advantages, weights, clip_low, clip_high, clip, dual_clip)
+    if reference_logprobs is not None:
+        losses = losses + kl_coef * kl_to_reference(logprobs, reference_logprobs)
     sums = losses.new_zeros(num_sequences).index_add(0, sequence, losses)
-    moved = ratio.detach()
+    if aggregate != "token":
+        lengths = sequence_lengths(losses.detach(), sequence, num_sequences)
+        sums = sums * token_shares(lengths, aggregate, constant)
+    seen = moved.detach()
     return Objective(
         loss=sums.sum() / normaliser,
         sequence_sums=sums,
-        ratio=moved,
-        clipped_low=((moved < 1.0 - clip_low) & (advantages < 0)).sum(),
-        clipped_high=((moved > 1.0 + clip_high) & (advantages > 0)).sum(),
+        ratio=seen,
+        clipped_low=((seen < 1.0 - clip_low) & (advantages < 0)).sum(),
+        clipped_high=((seen > 1.0 + clip_high) & (advantages > 0)).sum(),
     )

@@ -46,9 +46,29 @@ def test_only_scored_and_truncated_have_a_reward(member, outcome: Outcome) -> No
     assert reward == (1.0 if outcome in (Outcome.SCORED, Outcome.TRUNCATED) else None)
 
 
-@given(REWARDS, st.sampled_from(["std", "none"]))
-def test_zero_sum_monotone_and_failures_kept(rewards: list[float | None], scale: str) -> None:
-    advantages = group_advantages(rewards, scale)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("successes", "good", "bad"),
+    [(1, 1.0, -0.258199), (2, 3.614784, -0.378768), (8, 1.032796, -1.032796), (15, 0.258199, -1.0)],
+)
+def test_the_published_leave_one_out_as_it_is_published(successes: int, good: float, bad: float) -> None:
+    rewards = [1.0] * successes + [0.0] * (16 - successes)
+    advantages = group_advantages(rewards, "published_leave_one_out", "leave_one_out")
+    assert [advantages[0], advantages[-1]] == pytest.approx([good, bad], abs=2e-4)
+
+
+def test_leave_one_out_by_hand() -> None:
+    # 3 - (1 + 2) / 2, 1 - (3 + 2) / 2, 2 - (3 + 1) / 2
+    assert group_advantages([3.0, 1.0, 2.0], "none", "leave_one_out") == pytest.approx([1.5, -1.5, 0.0])
+
+
+def test_rounding_makes_no_spread_of_equal_siblings() -> None:
+    advantages = group_advantages([0.1] * 7 + [0.9], "published_leave_one_out", "leave_one_out")
+    assert advantages[-1] == pytest.approx(0.8), "the others are equal: not divided"
+
+
+@given(REWARDS, st.sampled_from(["std", "none"]), st.sampled_from(["group", "leave_one_out"]))
+def test_zero_sum_monotone_and_failures_kept(rewards: list[float | None], scale: str, baseline: str) -> None:
+    advantages = group_advantages(rewards, scale, baseline)  # type: ignore[arg-type]
     assert [a is None for a in advantages] == [r is None for r in rewards]
     known = [(r, a) for r, a in zip(rewards, advantages, strict=True) if r is not None and a is not None]
     assert math.fsum(a for _, a in known) == pytest.approx(0.0, abs=1e-6)

@@ -4,6 +4,7 @@ import pytest
 
 from gym_core.errors import BadRequest
 from trainer.config import RECIPES, Recipe, load_recipe, parse_recipe
+from trainer.presets import PRESETS
 
 BASE = {"name": "r", "environments": {"maths": {"level": 1}}}
 
@@ -38,9 +39,16 @@ def test_an_unknown_key_names_the_nearest(data: dict, field: str, nearest: str) 
     [
         ({**BASE, "seed": "one"}, "seed", "Expected `int`"),
         ({**BASE, "grpo": {"group_size": 0}}, "grpo", "`group_size` must be positive, not 0"),
-        ({**BASE, "grpo": {"clip_low": 1.5}}, "grpo", "clip_low"),
+        ({**BASE, "objective": {"clip_low": 1.5}}, "objective", "clip_low"),
+        ({**BASE, "objective": {"dual_clip": 1.1}}, "objective", "dual_clip"),
+        ({**BASE, "objective": {"kl_coef": -1.0}}, "objective", "kl_coef"),
+        ({**BASE, "objective": {"ratio": "word"}}, "objective.ratio", "word"),
+        ({**BASE, "objective": {"preset": "dapoo"}}, "objective.preset", "dapoo"),
+        ({**BASE, "objective": {"importance_unit": "sequence_error"}}, "objective", "reject"),
+        ({**BASE, "length": {"think": -0.5}}, "length", "pay for length"),
+        ({**BASE, "length": {"top_share": 0.0}}, "length", "top_share"),
         ({**BASE, "grpo": {"mismatch_gate": 0.5}}, "grpo", "mismatch_gate"),
-        ({**BASE, "grpo": {"is_low": 9.0}}, "grpo", "is_low"),
+        ({**BASE, "objective": {"importance_low": 9.0}}, "objective", "importance_low"),
         ({**BASE, "sft": {"error_rate": 1.0}}, "sft", "error_rate"),
         ({**BASE, "arm": "other"}, "arm", "other"),
         ({"name": "r", "environments": {}}, "", "at least one"),
@@ -87,3 +95,20 @@ def test_a_recipe_survives_its_own_encoding() -> None:
 
     recipe = load_recipe("demo")
     assert msgspec.convert(msgspec.to_builtins(recipe), Recipe) == recipe
+
+
+def test_a_preset_is_a_start_and_what_stands_beside_it_wins() -> None:
+    recipe = parse_recipe({**BASE, "objective": {"preset": ["dapo", "tis"], "clip_high": 0.3}}).objective
+    assert (recipe.clip_low, recipe.clip_high, recipe.mask_truncated) == (0.2, 0.3, True)
+    assert (recipe.importance, recipe.importance_high) == ("truncate", 2.0)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_is_a_recipe(name: str) -> None:
+    assert parse_recipe({**BASE, "objective": {"preset": name}}).objective.preset == name
+
+
+def test_an_override_may_name_a_preset() -> None:
+    recipe = load_recipe("demo", {"objective.preset": "gspo"}).objective
+    assert recipe.ratio == "sequence"
+    assert recipe.kl_coef == load_recipe("demo").objective.kl_coef, "what the file says itself stays"

@@ -1,5 +1,6 @@
 import copy
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,17 +8,18 @@ import torch
 from msgspec.structs import replace
 
 from gym_core.errors import BadRequest
-from trainer.config import GrpoRecipe
+from trainer.config import GrpoRecipe, ObjectiveRecipe, parse_recipe
 from trainer.learner import Learner, NonFinite
 from trainer.metrics import Metrics
 from trainer.mismatch import Mismatch, MismatchExceeded
 from trainer.pack import Sample
+from trainer.presets import PRESETS
 
 RECIPE = GrpoRecipe(minibatches=2, group_size=4, lr=1e-2)
 
 
-def learner(model, **changes) -> Learner:
-    made = Learner(model, replace(RECIPE, **changes), seed=3)
+def learner(model, objective: dict[str, Any] | None = None, **changes) -> Learner:
+    made = Learner(model, replace(RECIPE, **changes), ObjectiveRecipe(**objective or {}), seed=3)
     made.begin("grpo", made.recipe.lr)
     return made
 
@@ -271,7 +273,7 @@ def test_at_the_start_the_anchor_pulls_nowhere(fake_model, make_samples) -> None
     free, held = fake_model(), fake_model()
     batch = make_samples(free)
     learner(free, minibatches=1).step(batch)
-    metrics = learner(held, minibatches=1, kl_coef=10.0).step(batch)
+    metrics = learner(held, minibatches=1, objective={"kl_coef": 10.0}).step(batch)
     assert metrics["kl_penalty"] == 0.0
     assert_same(state(free), state(held))
 
@@ -280,7 +282,8 @@ def test_the_anchor_holds_a_policy_near_where_it_began(fake_model, make_samples)
     drift = {}
     for kl_coef in (1e-12, 10.0):
         model = fake_model()
-        made = learner(model, minibatches=1, kl_coef=kl_coef, mismatch_gate=1e9, is_low=1e-9, is_high=1e9)
+        objective = {"kl_coef": kl_coef, "importance": "off"}
+        made = learner(model, minibatches=1, mismatch_gate=1e9, objective=objective)
         batch = make_samples(model)
         for step in range(20):
             metrics = made.step(batch, step)
@@ -293,3 +296,33 @@ def test_without_a_coefficient_there_is_no_reference(fake_model, make_samples) -
     made = learner(model)
     assert made.reference is None
     assert "kl_penalty" not in made.step(make_samples(model))
+
+
+def test_counting_every_rollout_only_scales_the_loss(fake_model, make_samples) -> None:
+    losses = {}
+    for over in ("used", "all"):
+        model = fake_model(dtype=torch.float64)
+        batch = make_samples(model)
+        batch[0].advantage = 0.0
+        made = learner(model, minibatches=1, objective={"normalise_over": over})
+        losses[over] = made.step(batch)["loss"]
+    idle = batch[0].num_trained
+    trained = sum(sample.num_trained for sample in batch[1:])
+    assert losses["all"] == pytest.approx(losses["used"] * trained / (trained + idle), rel=1e-9)
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_every_preset_trains_and_packing_changes_nothing(fake_model, make_samples, preset: str) -> None:
+    objective = parse_recipe({"name": "x", "environments": {"e": {}}, "objective": {"preset": preset}}).objective
+    states = []
+    for budget in (1, 10_000):
+        model = fake_model(dtype=torch.float64)
+        changed = replace(RECIPE, tokens_per_microbatch=budget, minibatches=1)
+        made = Learner(model, changed, objective, seed=3)
+        made.begin("grpo", 1e-3)
+        before = state(model)
+        made.step(make_samples(model))
+        assert any(not torch.equal(value, before[name]) for name, value in state(model).items())
+        states.append(state(model))
+    for name, value in states[0].items():
+        assert float((value - states[1][name]).abs().max()) < 1e-9, name

@@ -1,6 +1,7 @@
 """The learner over the real hybrid: Mamba-2, attention and experts in fp64, where packing must not show."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from gym_core.errors import BadRequest
 from model import checkpoint
 from model.config import HybridConfig
 from model.stack import HybridModel
-from trainer.config import GrpoRecipe, parse_recipe
+from trainer.config import GrpoRecipe, ObjectiveRecipe, parse_recipe
 from trainer.learner import Learner, build_learner
 from trainer.metrics import Metrics
 from trainer.mismatch import Mismatch
@@ -39,8 +40,8 @@ def hybrid(dtype: torch.dtype = torch.float64, seed: int = 0) -> HybridModel:
     return HybridModel(HybridConfig.tiny(VOCAB, **SHAPE), dtype=dtype, seed=seed)
 
 
-def learner(model: HybridModel, **changes) -> Learner:
-    made = Learner(model, replace(RECIPE, **changes), seed=3)
+def learner(model: HybridModel, objective: dict[str, Any] | None = None, **changes) -> Learner:
+    made = Learner(model, replace(RECIPE, **changes), ObjectiveRecipe(**objective or {}), seed=3)
     made.begin("grpo", made.recipe.lr)
     return made
 
@@ -102,14 +103,14 @@ def test_the_old_logprob_pass_is_the_training_forward(make_samples) -> None:
 @pytest.mark.parametrize("kl_coef", [0.0, 0.5])
 def test_two_steps_save_load_two_steps_is_four_steps(make_samples, tmp_path: Path, kl_coef: float) -> None:
     batches = [make_samples(hybrid(), vocab_size=VOCAB, seed=seed) for seed in range(4)]
-    straight = learner(hybrid(torch.float32), mismatch_gate=100.0, kl_coef=kl_coef)
-    first = learner(hybrid(torch.float32), mismatch_gate=100.0, kl_coef=kl_coef)
+    straight = learner(hybrid(torch.float32), mismatch_gate=100.0, objective={"kl_coef": kl_coef})
+    first = learner(hybrid(torch.float32), mismatch_gate=100.0, objective={"kl_coef": kl_coef})
     for step, batch in enumerate(batches):
         straight.step(batch, step)
     for step in (0, 1):
         first.step(batches[step], step)
     first.save(tmp_path)
-    second = Learner(hybrid(torch.float32, seed=9), first.recipe, seed=3)
+    second = Learner(hybrid(torch.float32, seed=9), first.recipe, first.objective, seed=3)
     second.load(tmp_path, first.recipe.lr)
     for step in (2, 3):
         second.step(batches[step], step)

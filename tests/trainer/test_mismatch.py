@@ -5,9 +5,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.mismatch import Mismatch, MismatchExceeded, importance_weights
+from trainer.mismatch import ImportancePolicy, Mismatch, MismatchExceeded
 
 LOGPROBS = st.lists(st.tuples(st.floats(-8, 0), st.floats(-8, 0)), min_size=1, max_size=20)
+
+
+def weigh(policy: ImportancePolicy, old: torch.Tensor, gen: torch.Tensor, sequence: list[int]) -> torch.Tensor:
+    return policy.weights(old, gen, torch.tensor(sequence, dtype=torch.int64), max(sequence, default=0) + 1)
+
+
+def importance_weights(old: torch.Tensor, gen: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    return weigh(ImportancePolicy(low=low, high=high), old, gen, [0] * len(old))
 
 
 def counted(train: list[float], gen: list[float]) -> Mismatch:
@@ -74,3 +82,37 @@ def test_counting_in_parts_is_counting_at_once(pairs: list[tuple[float, float]],
     whole = counted([a for a, _ in pairs], [b for _, b in pairs])
     assert parts.token_mult_prob_error == pytest.approx(whole.token_mult_prob_error)
     assert parts.num_masked == whole.num_masked
+
+
+# One sequence with weights 2 and 0.5, one with 1 and 4: means 1.25 and 2.5, geometric means 1 and 2, errors 2 and 2.5.
+WEIGHTS = (2.0, 0.5, 1.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (ImportancePolicy("token", "off"), [1, 1, 1, 1]),
+        (ImportancePolicy("token", "truncate", 0.0, 2.0), [2, 0.5, 1, 2]),
+        (ImportancePolicy("token", "mask", 0.6, 3.0), [2, 0, 1, 0]),
+        (ImportancePolicy("token", "reject", 0.6, 3.0), [2, 0, 1, 0]),
+        (ImportancePolicy("sequence_mean", "truncate", 0.0, 2.0), [1.25, 1.25, 2, 2]),
+        (ImportancePolicy("sequence_mean", "mask", 0.5, 2.0), [1.25, 1.25, 0, 0]),
+        (ImportancePolicy("sequence_mean", "reject", 0.5, 2.0), [2, 0.5, 0, 0]),
+        (ImportancePolicy("sequence_geometric", "truncate", 0.0, 1.5), [1, 1, 1.5, 1.5]),
+        (ImportancePolicy("sequence_geometric", "mask", 0.5, 1.5), [1, 1, 0, 0]),
+        (ImportancePolicy("sequence_geometric", "reject", 0.999, 1.002), [2, 0.5, 0, 0]),
+        (ImportancePolicy("sequence_error", "reject", 0.0, 2.1), [2, 0.5, 0, 0]),
+        (ImportancePolicy("token", "truncate", 0.0, math.inf, sequence_error_max=2.1), [2, 0.5, 0, 0]),
+        (ImportancePolicy("token", "off", sequence_error_max=2.1), [1, 1, 0, 0]),
+    ],
+)
+def test_each_correction_by_hand(policy: ImportancePolicy, expected: list[float]) -> None:
+    old = torch.log(torch.tensor(WEIGHTS, dtype=torch.float64))
+    assert weigh(policy, old, torch.zeros(4).double(), [0, 0, 1, 1]).tolist() == pytest.approx(expected)
+
+
+@given(LOGPROBS, st.sampled_from(["token", "sequence_mean", "sequence_geometric"]), st.sampled_from(["mask", "reject"]))
+def test_where_sampler_and_trainer_agree_every_weight_is_one(pairs: list, unit: str, action: str) -> None:
+    old = torch.tensor([a for a, _ in pairs]).double()
+    policy = ImportancePolicy(unit, action, 0.5, 2.0)  # type: ignore[arg-type]
+    assert weigh(policy, old, old.clone(), [0] * len(old)).tolist() == pytest.approx([1.0] * len(old))
