@@ -18,17 +18,18 @@ from trainer.advantage import group_advantages, trainable_reward
 from trainer.batch import to_samples
 from trainer.checkpointing import Checkpoints, State, check_recipe, read_state
 from trainer.collect import AgentPool
-from trainer.config import Recipe
+from trainer.config import ObjectiveRecipe, Recipe
 from trainer.curriculum import Curriculum
 from trainer.evaluate import profiles
 from trainer.journal import Journal
 from trainer.metrics import Writer
+from trainer.pack import Sample
 from trainer.placement import Handle
 from trainer.played import PlayedGroup
 from trainer.publisher import WeightPublisher
 from trainer.recall import Recall
 from trainer.rollout_metrics import rollout_metrics
-from trainer.shape import Shaper, shaper
+from trainer.shape import Shaped, Shaper, shaper
 
 
 @dataclass(slots=True, frozen=True)
@@ -47,6 +48,12 @@ OnEvent = Callable[[Event], None]
 def version_of(step: int) -> int:
     """The policy version that samples this step."""
     return step + 1
+
+
+def training_batch(groups: Sequence[PlayedGroup], shaped: Shaped, objective: ObjectiveRecipe) -> list[Sample]:
+    """Shaped groups as the learner takes them: group advantages, then one sample per trace."""
+    advantages = [group_advantages(group, objective.scale, objective.baseline) for group in shaped.rewards]
+    return to_samples(groups, advantages, mask_truncated=objective.mask_truncated)
 
 
 class Grpo:
@@ -79,7 +86,7 @@ class Grpo:
 
     async def step(self, step: int) -> dict[str, float]:
         """Draw, roll out, shape, advantage, train, publish, commit. Raises typed errors; see `run` for what is kept."""
-        config, objective = self.recipe.grpo, self.recipe.objective
+        config = self.recipe.grpo
         rows = self.curriculum.draw(step)
         groups = await self.agents.run(
             rows, repeats=config.group_size, step=step, sampling=self.sampling, recalled=self._recall(step)
@@ -89,8 +96,7 @@ class Grpo:
         )
         self._emit("rollouts", step, metrics)
         shaped = self.shape(groups, step)
-        advantages = [group_advantages(group, objective.scale, objective.baseline) for group in shaped.rewards]
-        batch = to_samples(groups, advantages, mask_truncated=objective.mask_truncated)
+        batch = training_batch(groups, shaped, self.recipe.objective)
         metrics |= shaped.metrics
         metrics |= await self.learner.call("step", batch, step)
         self._learn_pass_rates(groups, step)

@@ -49,11 +49,8 @@ class NonFinite(PalaestraError):
 class Learner:
     """Owns model and optimizer. Not thread-safe: a placement calls it from one thread at a time."""
 
-    def __init__(
-        self, model: HybridModel, recipe: GrpoRecipe, objective: ObjectiveRecipe | None = None, *, seed: int = 0
-    ) -> None:
-        self.model, self.recipe, self.seed = model, recipe, seed
-        self.objective = objective or ObjectiveRecipe()
+    def __init__(self, model: HybridModel, recipe: GrpoRecipe, objective: ObjectiveRecipe, *, seed: int = 0) -> None:
+        self.model, self.recipe, self.objective, self.seed = model, recipe, objective, seed
         self.importance = ImportancePolicy.of(self.objective)
         self.phase = ""
         self.reference: HybridModel | None = None

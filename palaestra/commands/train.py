@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from gym_core.errors import BadRequest
 from palaestra.options import json_option, parse_overrides, print_json
+
+if TYPE_CHECKING:
+    from trainer.config import Recipe
 
 
 @click.command("train")
@@ -22,6 +27,9 @@ from palaestra.options import json_option, parse_overrides, print_json
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="override a key, such as grpo.steps=20")
 @click.option("--runs-dir", default="runs", show_default=True, type=click.Path(path_type=Path))
 @click.option("--resume", type=click.Path(exists=True, path_type=Path), help="the folder of a run to go on with")
+@click.option(
+    "--replay", "replayed", type=click.IntRange(0), help="with --resume: do this step again, offline, and compare"
+)
 @click.option("--local", is_flag=True, help="learner and policy engine in this process instead of Ray actors")
 @json_option
 def command(
@@ -31,6 +39,7 @@ def command(
     overrides: tuple[str, ...],
     runs_dir: Path,
     resume: Path | None,
+    replayed: int | None,
     local: bool,
     as_json: bool,
 ) -> None:
@@ -48,6 +57,9 @@ def command(
         given = parse_overrides(overrides)
         given |= {name: value for name, value in (("seed", seed), ("arm", arm)) if value is not None}
         recipe = load_recipe(recipe_name, given)
+    if replayed is not None:
+        _replay(resume, recipe, replayed, as_json)
+        return
     meter = Meter().start()
     title = f"palaestra train: {recipe.name}, arm {recipe.arm}, seed {recipe.seed}"
     view = PlainView(meter, title) if as_json else view_for(meter, title)
@@ -57,3 +69,18 @@ def command(
         print_json(summary)
     else:
         show(summary, runs_dir / summary["run_id"])
+
+
+def _replay(run: Path | None, recipe: Recipe, step: int, as_json: bool) -> None:
+    """Exit code 1 where a number came out differently."""
+    from palaestra.replay import replay_run, show
+
+    if run is None:
+        raise BadRequest("`--replay` needs a run", field="replay", hint="palaestra train --resume runs/<id> --replay 3")
+    compared = asyncio.run(replay_run(run, recipe, step))
+    if as_json:
+        print_json([{"name": c.name, "journal": c.journal, "replayed": c.replayed, "same": c.same} for c in compared])
+    else:
+        show(compared)
+    if not all(number.same for number in compared):
+        raise SystemExit(1)

@@ -15,8 +15,9 @@ from gym_core.store import Store
 from gym_core.tokens import TokenTrace, decode_trace
 from palaestra.live import PlainView
 from palaestra.meter import Meter
+from palaestra.replay import replay_run
 from palaestra.training import train
-from trainer.config import Recipe, load_recipe
+from trainer.config import Recipe, load_recipe, parse_recipe
 from trainer.journal import Journal
 
 STEPS, PROMPTS, GROUP, HELD_OUT = 2, 6, 6, 16
@@ -197,6 +198,14 @@ async def test_held_out_prompts_are_in_no_demonstration_and_no_training_step(run
         lines = [json.loads(line) for line in (run / name).read_bytes().splitlines()]
         shown = {tuple(line["token_ids"][: line["loss_mask"].index(1)]) for line in lines}
         assert len(lines) == sum(DEMONSTRATIONS.values()) and not held_out & shown
+
+
+async def test_a_step_done_again_offline_gives_the_same_bits(run: Path) -> None:
+    recipe = parse_recipe(read(run, "recipe.json"))
+    for step in range(STEPS):
+        compared = await replay_run(run, recipe, step)
+        assert {"loss", "grad_norm", "token_mult_prob_error"} <= {number.name for number in compared}
+        assert [number.name for number in compared if not number.same] == []
 
 
 async def test_the_run_is_kept_as_finished(run: Path) -> None:

@@ -15,7 +15,7 @@ from gym_core.client import Client
 from gym_core.contracts import Outcome, Rollout, Verdict
 from gym_core.serve import start
 from gym_core.tokens import NO_VERSION, TokenTrace
-from trainer.config import GrpoRecipe
+from trainer.config import GrpoRecipe, ObjectiveRecipe
 from trainer.learner import Learner
 from trainer.pack import Sample
 from trainer.played import Played, PlayedGroup
@@ -156,7 +156,7 @@ def make_samples() -> Callable[..., list[Sample]]:
             mask = np.arange(n) >= int(random.integers(1, n - 1))
             ids = random.integers(0, vocab_size, n).astype(np.int32)
             samples.append(Sample(ids, mask, np.zeros(n, np.float32), float(i % 4 - 1.5)))
-        scores = Learner(model, GrpoRecipe()).score([s.token_ids.tolist() for s in samples])
+        scores = Learner(model, GrpoRecipe(), ObjectiveRecipe()).score([s.token_ids.tolist() for s in samples])
         for sample, score in zip(samples, scores, strict=True):
             sample.logprobs = np.where(sample.loss_mask, score + shift, 0.0)
         return samples

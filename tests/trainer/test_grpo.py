@@ -21,7 +21,7 @@ from gym_core.tokens import FRAME_TYPE, NO_VERSION, TokenTrace, encode_segment, 
 from model import checkpoint
 from trainer.checkpointing import Checkpoints, read_state
 from trainer.collect import AgentPool
-from trainer.config import Recipe, parse_recipe
+from trainer.config import ObjectiveRecipe, Recipe, parse_recipe
 from trainer.curriculum import Curriculum
 from trainer.grpo import Event, Grpo
 from trainer.journal import Journal
@@ -94,7 +94,7 @@ class World:
 
     async def score(self, request: web.Request) -> web.Response:
         sequences = (await request.json())["token_ids"]
-        scores = Learner(self.model, RECIPE.grpo).score(sequences)
+        scores = Learner(self.model, RECIPE.grpo, ObjectiveRecipe()).score(sequences)
         return web.json_response({"logprobs": [s.tolist() for s in scores], "policy_version": self.version})
 
     async def rollouts(self, request: web.Request) -> web.StreamResponse:
@@ -175,7 +175,7 @@ class SpyLearner(Learner):
 
 
 def spy(recipe: Recipe) -> SpyLearner:
-    return SpyLearner(build_learner(recipe).model, recipe.grpo, seed=recipe.seed)
+    return SpyLearner(build_learner(recipe).model, recipe.grpo, recipe.objective, seed=recipe.seed)
 
 
 class Run:

@@ -230,7 +230,7 @@ def test_a_gradient_that_is_not_a_number_is_refused(fake_model, make_samples) ->
 def test_the_warm_start_learns_and_trains_the_router(fake_model, make_samples) -> None:
     model = fake_model()
     samples = make_samples(model)
-    made = Learner(model, RECIPE)
+    made = Learner(model, RECIPE, ObjectiveRecipe())
     made.begin("sft", 0.02)
     router = model.mixture.gate.weight.detach().clone()
     losses = [made.sft_step(samples)["sft/loss"] for _ in range(60)]
@@ -241,16 +241,16 @@ def test_the_warm_start_learns_and_trains_the_router(fake_model, make_samples) -
 def test_sft_loss_is_the_mean_over_trained_tokens(fake_model, make_samples) -> None:
     model = fake_model(dtype=torch.float64)
     samples = make_samples(model)
-    scores = Learner(model, RECIPE).score([s.token_ids for s in samples])
+    scores = Learner(model, RECIPE, ObjectiveRecipe()).score([s.token_ids for s in samples])
     expected = -sum(score[s.loss_mask].sum() for s, score in zip(samples, scores, strict=True))
-    made = Learner(model, RECIPE)
+    made = Learner(model, RECIPE, ObjectiveRecipe())
     made.begin("sft", 0.02)
     assert made.sft_step(samples)["sft/loss"] == pytest.approx(expected / sum(s.num_trained for s in samples), rel=1e-6)
 
 
 def test_an_unknown_phase_is_refused(fake_model) -> None:
     with pytest.raises(BadRequest, match="dpo"):
-        Learner(fake_model(), RECIPE).begin("dpo", 1e-3)
+        Learner(fake_model(), RECIPE, ObjectiveRecipe()).begin("dpo", 1e-3)
 
 
 def test_a_step_with_nothing_to_learn_still_measures_the_mismatch(fake_model, make_samples) -> None:

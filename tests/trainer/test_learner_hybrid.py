@@ -119,13 +119,13 @@ def test_two_steps_save_load_two_steps_is_four_steps(make_samples, tmp_path: Pat
 
 
 def test_exported_weights_are_the_model(tmp_path: Path) -> None:
-    made = Learner(hybrid(torch.float32), RECIPE)
+    made = Learner(hybrid(torch.float32), RECIPE, ObjectiveRecipe())
     checksums = made.export(tmp_path / "w.safetensors")
     other = hybrid(torch.float32, seed=5)
     checkpoint.load_tensors(other, load_file(tmp_path / "w.safetensors"))
     assert checkpoint.checksum(checkpoint.state_tensors(other)) == checksums
     ids = [[1, 2, 3, 4, 5]]
-    np.testing.assert_array_equal(Learner(other, RECIPE).score(ids)[0], made.score(ids)[0])
+    np.testing.assert_array_equal(Learner(other, RECIPE, ObjectiveRecipe()).score(ids)[0], made.score(ids)[0])
     assert any(name.endswith("e_score_correction_bias") for name in checksums), "buffers travel too"
 
 
@@ -133,9 +133,9 @@ def test_a_checkpoint_of_another_shape_is_one_error(tmp_path: Path) -> None:
     learner(hybrid(torch.float32)).save(tmp_path)
     config = HybridConfig.tiny(VOCAB, **{**SHAPE, "hidden_size": 24})
     with pytest.raises(BadRequest, match="expected"):
-        Learner(HybridModel(config), RECIPE).load(tmp_path, 1e-3)
+        Learner(HybridModel(config), RECIPE, ObjectiveRecipe()).load(tmp_path, 1e-3)
     with pytest.raises(BadRequest, match="no model can be read"):
-        Learner(hybrid(), RECIPE).load(tmp_path / "nowhere", 1e-3)
+        Learner(hybrid(), RECIPE, ObjectiveRecipe()).load(tmp_path / "nowhere", 1e-3)
 
 
 def recipe(**model):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gym_core.errors import BadRow
-from trainer.config import GrpoRecipe, SftRecipe
+from trainer.config import GrpoRecipe, ObjectiveRecipe, SftRecipe
 from trainer.learner import Learner
 from trainer.pack import Sample
 from trainer.placement import LocalPlacement
@@ -75,7 +75,7 @@ def test_fewer_demonstrations_than_a_batch_are_one_batch() -> None:
 @pytest.fixture
 async def placed(fake_model):
     placement = LocalPlacement()
-    yield await placement.place(Learner, fake_model(), GrpoRecipe())
+    yield await placement.place(Learner, fake_model(), GrpoRecipe(), ObjectiveRecipe())
     await placement.close()
 
 
