@@ -88,8 +88,9 @@ def _task(environment: Environment, ref: TaskRef, made: dict[str, Any]) -> Task:
         items = [{"role": "system", "content": system}, *items]
     params: dict[str, Any] = {"input": items}
     specs = environment.tool_specs()
-    if specs:
-        params["tools"] = [specs[name].declaration() for name in (specs if names is None else names)]
+    listed = specs if names is None else names
+    if specs or listed:  # a name is a method here, a declaration a form that the policy only answers with
+        params["tools"] = [tool if isinstance(tool, dict) else specs[tool].declaration() for tool in listed]
         params["parallel_tool_calls"] = True
     digest = hashlib.blake2b(msgspec.json.encode(items, order="deterministic"), digest_size=8).hexdigest()
     return Task(

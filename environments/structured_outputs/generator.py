@@ -1,17 +1,19 @@
-"""Generated tasks of six levels: fields × depth × kinds of constraint × formats, each with its own answer.
+"""Generated tasks of six levels: fields × depth × kinds of constraint × formats × problem types, each with an answer.
 
-0  two fields, JSON, the schema is the whole prompt          3  nested, bounds, patterns, dates; + TOML, XML
-1  three to five fields, JSON                                4  lists of records, nullable unions; + CSV
-2  four to six fields and lists, a document; JSON, YAML      5  deep, $defs, anyOf, const, distractor document
+0  two fields, JSON, the schema is the whole prompt        3  nested, bounds, patterns, dates; all formats; correction
+1  three to five fields; JSON, YAML                        4  nullable unions, several turns, wording varies
+2  + TOML, translation, tool calls                         5  deep, $defs, anyOf, const, noise, many distractors
 """
 
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, replace
 from typing import Any
 
-from environments.structured_outputs.sampler import COUNTS, FLAGS, LABELS, Made, Style, record, scalar
-from environments.structured_outputs.writing import compact, write
+from environments.structured_outputs.problems import PROBLEMS, Subject, tool_call
+from environments.structured_outputs.sampler import COUNTS, LABELS, Made, Style, record, scalar
+from environments.structured_outputs.writing import compact
 
 # fmt: off
 KEYS = (
@@ -26,75 +28,114 @@ FEW_KEYS = 20
 FIXED: dict[str, Any] = {"integer": 3, "string": "Oslo", "boolean": True}
 """What the oracle of level 0 says for each type."""
 
-FORMATS: dict[int, tuple[str, ...]] = {
-    1: ("json",),
-    2: ("json", "yaml"),
-    3: ("json", "yaml", "toml", "xml"),
-    4: ("json", "yaml", "toml", "xml", "csv"),
-    5: ("json", "yaml"),
-}
-STYLES = {
-    1: Style(),
-    2: Style(),
-    3: Style(constraints=True, depth=2),
-    4: Style(constraints=True, nullable=True, depth=2),
-    5: Style(constraints=True, nullable=True, choices=True, depth=3),
-}
-FIELDS = {1: (3, 5), 2: (4, 6), 3: (4, 7), 4: (5, 8), 5: (7, 10)}
+ALL = ("json", "yaml", "toml", "xml", "csv")
+ONE_TURN = ("schema_only", "direct")
 
-ORDERS = (
-    "Answer with {kind} only, no code fence, that fits this JSON Schema: {schema}",
-    "Give the result as {kind}. It must fit this JSON Schema, with every property present and no other: {schema}",
-    "JSON Schema:\n{schema}\nWrite one {kind} document that fits it, and nothing else.",
-)
+
+@dataclass(slots=True, frozen=True)
+class Level:
+    """What a level draws from: formats of the answer, problem types, number of fields, and how the prose reads."""
+
+    formats: tuple[str, ...]
+    problems: tuple[str, ...]
+    style: Style
+    fields: tuple[int, int]
+    varied: bool = False
+    num_noise: int = 0
+    num_distractors: tuple[int, int] = (0, 0)
+
+
+LEVELS = {
+    1: Level(("json", "yaml"), ONE_TURN, Style(), (3, 5)),
+    2: Level(("json", "yaml", "toml"), (*ONE_TURN, "translation", "tool_call"), Style(), (4, 6)),
+    3: Level(
+        ALL,
+        ("direct", "translation", "error_correction", "multistep_related", "tool_call"),
+        Style(constraints=True, depth=2),
+        (4, 7),
+        num_distractors=(0, 2),
+    ),
+    4: Level(
+        ALL,
+        (*PROBLEMS, "tool_call"),
+        Style(constraints=True, nullable=True, depth=2),
+        (5, 8),
+        varied=True,
+        num_noise=1,
+        num_distractors=(1, 4),
+    ),
+    5: Level(
+        ALL,
+        (*PROBLEMS, "tool_call"),
+        Style(constraints=True, nullable=True, choices=True, depth=3),
+        (7, 10),
+        varied=True,
+        num_noise=3,
+        num_distractors=(3, 8),
+    ),
+}
 
 
 def make(rng: random.Random, level: int) -> dict[str, Any]:
-    """One task: `schema_str` and `schema_type` travel with the row; `sample` (an answer) and `truth` stay hidden."""
+    """One task: what the row asks for travels with it; `sample` (an answer) and `truth` stay hidden."""
     if level == 0:
         return _smallest(rng)
-    kind = rng.choice(FORMATS[level])
-    schema, value = _made(rng, level, kind)
-    text = compact(schema)
-    order = rng.choice(ORDERS).format(kind=kind.upper(), schema=text)
-    made = _row(text, kind, write(kind, value))
-    if level == 1:
-        return {**made, "prompt": order}
-    made["truth"] = value
-    document = "Document:\n" + " ".join(_facts(rng, value, level))
-    if level >= 4 and rng.random() < 0.5:
-        return {**made, "system": order, "prompt": document}
-    parts = [document, order] if rng.random() < 0.5 else [order, document]
-    return {**made, "prompt": "\n\n".join(parts)}
+    about = LEVELS[level]
+    problem = rng.choice(about.problems)
+    kind = "json" if problem == "tool_call" else rng.choice(about.formats)
+    subject = _subject(rng, about, level, kind, bare=problem in ("translation", "multistep_related"))
+    public: dict[str, Any] = {"schema_str": compact(subject.schema), "schema_type": kind}
+    if problem == "tool_call":
+        asked, tools, sample = tool_call(rng, subject, rng.randint(*about.num_distractors))
+        public |= {"problem_type": "direct_tool_call", "schema_repr": "tool"} | asked.fields
+        made = {"prompt": asked.items, "tools": tools, "sample": sample, "truth": subject.value}
+    else:
+        asked = PROBLEMS[problem](rng, subject)
+        public |= {"problem_type": problem, "schema_repr": subject.schema_repr, "num_turns": 1} | asked.fields
+        made = {"prompt": asked.items, "sample": subject.sample, "truth": subject.value}
+    if problem == "schema_only":
+        del made["truth"]
+    return {**made, "public": public}
 
 
-def _row(schema_str: str, kind: str, sample: str) -> dict[str, Any]:
-    return {"public": {"schema_str": schema_str, "schema_type": kind}, "sample": sample}
+def _subject(rng: random.Random, about: Level, level: int, kind: str, *, bare: bool) -> Subject:
+    """`bare`: a value that another format can say too, so nothing is null."""
+    style = about.style
+    if bare or kind in ("toml", "xml"):
+        style = replace(style, nullable=False)
+    if kind == "xml":  # the public verifier types texts by a plain `type` only
+        style = replace(style, choices=False)
+
+    def one() -> Made:
+        if kind == "csv":
+            return _table(rng, rng.randint(*about.fields), nullable=level > 3)
+        schema, value = record(rng, rng.randint(*about.fields), style)
+        if style.choices and rng.random() < 0.7:
+            schema, value = _shared(rng, schema, value, nullable=style.nullable)
+        return (_rooted(schema), {"record": value}) if kind == "xml" else (schema, value)
+
+    schema, value = one()
+    shapes = ("json", "json", "yaml") if level > 2 else ("json",)
+    return Subject(schema, value, kind, about.varied, about.num_noise, rng.choice(shapes), level > 3, one)
+
+
+def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of XML's one root tag; definitions stay at the root, where references look for them."""
+    inner = {word: part for word, part in schema.items() if word != "$defs"}
+    rooted: dict[str, Any] = {"type": "object", "properties": {"record": inner}}
+    return rooted | ({"$defs": schema["$defs"]} if "$defs" in schema else {})
 
 
 def _smallest(rng: random.Random) -> dict[str, Any]:
     kinds = {key: rng.choice(tuple(FIXED)) for key in rng.sample(KEYS[:FEW_KEYS], 2)}
     text = compact({"type": "object", "properties": {key: {"type": kind} for key, kind in kinds.items()}})
     sample = compact({key: FIXED[kind] for key, kind in kinds.items()})
-    return {**_row(text, "json", sample), "prompt": f"JSON: {text}"}
+    return {"public": {"schema_str": text, "schema_type": "json"}, "sample": sample, "prompt": f"JSON: {text}"}
 
 
-def _made(rng: random.Random, level: int, kind: str) -> Made:
-    style = STYLES[level]
-    num_fields = rng.randint(*FIELDS[level])
-    if kind == "csv":
-        return _table(rng, num_fields)
-    if kind in ("toml", "xml"):
-        style = Style(constraints=style.constraints, depth=style.depth)
-    schema, value = record(rng, num_fields, style)
-    if kind == "xml":
-        return {"type": "object", "properties": {"record": schema}}, {"record": value}
-    return _shared(rng, schema, value) if level == 5 else (schema, value)
-
-
-def _table(rng: random.Random, num_columns: int) -> Made:
-    """Rows of scalars, some columns nullable."""
-    style = Style(nullable=True)
+def _table(rng: random.Random, num_columns: int, *, nullable: bool) -> Made:
+    """Rows of scalars, some columns perhaps nullable."""
+    style = Style(nullable=nullable)
     properties: dict[str, Any] = {}
     while len(properties) < num_columns:
         key, (schema, _) = scalar(rng, style)
@@ -115,39 +156,13 @@ def _value(rng: random.Random, schema: dict[str, Any]) -> Any:
     )
 
 
-def _shared(rng: random.Random, schema: dict[str, Any], value: dict[str, Any]) -> Made:
-    """Two properties of one definition, one of them nullable: what only a walk through lists makes strict."""
+def _shared(rng: random.Random, schema: dict[str, Any], value: dict[str, Any], *, nullable: bool) -> Made:
+    """Two properties of one definition, one of them perhaps nullable: what only a walk through lists makes strict."""
     number, label = rng.choice(COUNTS), rng.choice(LABELS)
     part = {"type": "object", "properties": {number: {"type": "integer"}, label: {"type": "string"}}}
     reference = {"$ref": "#/$defs/part"}
-    schema["properties"] |= {"first": reference, "second": {"anyOf": [reference, {"type": "null"}]}}
+    second_schema: dict[str, Any] = {"anyOf": [reference, {"type": "null"}]} if nullable else reference
+    schema["properties"] |= {"first": reference, "second": second_schema}
     schema["$defs"] = {"part": part}
     first, second = ({number: rng.randint(1, 99), label: rng.choice(("Riga", "Turin", "Quito"))} for _ in range(2))
-    return schema, value | {"first": first, "second": second if rng.random() < 0.7 else None}
-
-
-def _facts(rng: random.Random, value: Any, level: int) -> list[str]:
-    """The value in sentences; at level 5 with sentences that belong to nothing between them."""
-    sentences = list(_sentences(value, ()))
-    if level == 5:
-        for _ in range(3):
-            noise = f"A neighbour's {rng.choice(LABELS + FLAGS)} was never recorded."
-            sentences.insert(rng.randint(0, len(sentences)), noise)
-    return sentences
-
-
-def _sentences(value: Any, path: tuple[str, ...]) -> list[str]:
-    if isinstance(value, dict):
-        return [line for key, inner in value.items() for line in _sentences(inner, (*path, key))]
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        return [
-            line for number, item in enumerate(value, start=1) for line in _sentences(item, (*path, f"number {number}"))
-        ]
-    subject = " ".join(path)
-    if isinstance(value, list):
-        return [f"The {subject} are {', '.join(str(item) for item in value)}."]
-    if value is None:
-        return [f"The {subject} is unknown."]
-    if isinstance(value, bool):
-        return [f"The {subject} is {'true' if value else 'false'}."]
-    return [f"The {subject} is {value}."]
+    return schema, value | {"first": first, "second": second if not nullable or rng.random() < 0.7 else None}

@@ -60,6 +60,27 @@ def test_tools_are_declared_as_far_as_the_task_lists_them() -> None:
     assert task.responses_create_params["parallel_tool_calls"] is True
 
 
+def test_a_task_may_declare_tools_that_no_method_answers() -> None:
+    declaration = {"type": "function", "name": "submit", "parameters": {"type": "object", "properties": {}}}
+
+    class Form(Tiny):
+        name = "form"
+
+        def make(self, rng: random.Random, level: int) -> dict[str, Any]:
+            return {"prompt": f"Submit {rng.random()}.", "tools": [declaration]}
+
+    class Both(samples.Counter):
+        name = "both"
+
+        def make(self, rng: random.Random, level: int) -> dict[str, Any]:
+            return {"prompt": f"Submit {rng.random()}.", "tools": ["add", declaration]}
+
+    ref = TaskRef(seed=1, level=0, index=0)
+    assert make_task(Form(), ref).tools == [declaration]
+    assert [tool["name"] for tool in make_task(Both(), ref).tools] == ["add", "submit"]
+    assert "tools" not in make_task(Tiny(), ref).responses_create_params
+
+
 def test_a_system_prompt_stands_before_the_items_of_the_prompt() -> None:
     items = make_task(Tiny(), TaskRef(seed=1, level=0, index=0)).messages
     assert [item["role"] for item in items] == ["system", "user"]

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from environments.structured_outputs.environment import StructuredOutputs
 from environments.structured_outputs.grading import Wanted, grade_published, grade_strict, semantic
+from environments.structured_outputs.problems import PROBLEMS
 from environments.structured_outputs.reading import FORMATS, ParseError, read
 from environments.structured_outputs.writing import write
 from gym_core.contracts import Task
 from gym_core.environment import Session
 from gym_core.errors import BadRow
 from gym_core.generate import make_tasks
+from gym_core.play import call_items
 from gym_core.reply import read_reply, text_output
 
 ROWS = Path(__file__).parents[4] / "shared/rows"
@@ -138,17 +140,27 @@ def test_strict_json_is_exactly_the_schema(value):
     assert grade_published(Wanted(SCHEMA), reply).reward == float(right)
 
 
+def said(answer):
+    """The output items of an oracle's answer, a text or a tool call."""
+    if isinstance(answer, str):
+        return text_output(answer)
+    (call,) = answer.calls
+    return call_items("1", call.name, json.dumps(call.arguments), "no such tool") + text_output(answer.reply)
+
+
 @pytest.mark.parametrize("level", StructuredOutputs.levels)
 def test_the_oracle_earns_everything_and_its_mutations_nothing(level):
     environment = StructuredOutputs()
     draw = random.Random(level)
     for task in make_tasks(environment, seed=2, level=level, count=120):
         answer = environment.oracle(task)
-        graded = verdict(task, answer)
+        graded = verdict(task, said(answer))
         assert graded.reward == 1.0, graded.details
-        assert graded.details.get("semantic", 1.0) == 1.0
-        published = environment.verify_published(task, Session("s", task), read_reply(text_output(answer)))
+        assert graded.components.get("semantic", 1.0) == 1.0
+        published = environment.verify_published(task, Session("s", task), read_reply(said(answer)))
         assert published.reward == 1.0, published.details
+        if not isinstance(answer, str):
+            continue
         assert verdict(task, f"```\n{answer}\n```").reward == 0.0
         assert verdict(task, f"Here you are:\n{answer}").reward == 0.0
         if task["schema_type"] == "json":
@@ -158,16 +170,64 @@ def test_the_oracle_earns_everything_and_its_mutations_nothing(level):
             assert verdict(task, json.dumps({key: inner for key, inner in value.items() if key != gone})).reward == 0.0
 
 
+@pytest.mark.parametrize("level", [2, 5])
+def test_a_tool_call_answers_where_one_is_asked_for(level):
+    environment = StructuredOutputs()
+    tasks = make_tasks(environment, seed=3, level=level, count=120)
+    calls = [task for task in tasks if task.get("response_mode") == "tool_call"]
+    assert len(calls) > 5
+    for task in calls:
+        (call,) = environment.oracle(task).calls
+        names = [tool["name"] for tool in task.tools]
+        assert call.name == task["tool_name"] in names
+        assert len(names) == len(set(names)) == task["num_tools"]
+        right = call_items("1", call.name, json.dumps(call.arguments), "")
+        assert verdict(task, right).reward == 1.0
+        assert verdict(task, text_output(json.dumps(call.arguments))).reward == 0.0
+        assert verdict(task, right + call_items("2", call.name, json.dumps(call.arguments), "")).reward == 0.0
+        assert verdict(task, call_items("1", f"{call.name}0", json.dumps(call.arguments), "")).reward == 0.0
+        beside = call_items("1", call.name, json.dumps({**call.arguments, "beside": 1}), "")
+        assert verdict(task, beside).reward == 0.0
+
+
+def test_every_problem_type_and_format_is_generated():
+    tasks = [
+        task for level in (1, 2, 3, 4, 5) for task in make_tasks(StructuredOutputs(), seed=4, level=level, count=80)
+    ]
+    assert {task["problem_type"] for task in tasks} == {*PROBLEMS, "direct_tool_call"}
+    assert {task["schema_type"] for task in tasks} == set(FORMATS)
+    assert {task["schema_repr"] for task in tasks} == {"json", "yaml", "tool"}
+
+
+@pytest.mark.parametrize("level", [3, 4, 5])
+def test_the_mistake_that_is_shown_is_one(level):
+    tasks = make_tasks(StructuredOutputs(), seed=5, level=level, count=150)
+    for task in [task for task in tasks if task["problem_type"] == "error_correction"]:
+        prompt = "\n".join(message["content"] for message in task.messages)
+        broken = prompt.partition("This answer does not fit")[2].partition("\n")[2].partition("\nCorrect it.")[0]
+        assert broken
+        assert verdict(task, broken).reward == 0.0
+
+
+def test_several_turns_end_with_the_user():
+    tasks = make_tasks(StructuredOutputs(), seed=6, level=4, count=150)
+    turns = [task for task in tasks if task["problem_type"].startswith("multistep")]
+    assert turns
+    for task in turns:
+        roles = [message["role"] for message in task.messages if message["role"] != "system"]
+        assert roles == ["user", "assistant"] * (task["num_turns"] - 1) + ["user"]
+
+
 def test_wrong_facts_are_logged_and_not_punished():
     task = next(
         task
-        for task in make_tasks(StructuredOutputs(), seed=2, level=2, count=20)
-        if task["schema_type"] == "json" and any(isinstance(fact, int) for fact in task["truth"].values())
+        for task in make_tasks(StructuredOutputs(), seed=2, level=1, count=40)
+        if task["problem_type"] == "direct" and any(type(fact) is int for fact in task["truth"].values())
     )
     wrong = {key: -7 if type(fact) is int else fact for key, fact in task["truth"].items()}
-    graded = verdict(task, json.dumps(wrong))
+    graded = verdict(task, write(task["schema_type"], wrong))
     assert graded.reward == 1.0
-    assert graded.details["semantic"] < 1.0
+    assert graded.components["semantic"] < 1.0
 
 
 def test_semantic_counts_facts_in_their_place():

@@ -1,0 +1,1 @@
+"""Every generator of the reasoning-gym package behind one environment."""

@@ -1,0 +1,50 @@
+r"""Where the answer stands in a reply: strictly, and as the public server looks for it.
+
+strict     one `<answer>…</answer>`, or else one `\boxed{…}`, or else the whole last message; two of a kind are none
+published  the last `<answer>…</answer>` of all texts, else the first `\boxed{…}` up to its first brace, else everything
+           (NVIDIA-NeMo/Gym @ 07d6b0d0, resources_servers/reasoning_gym/app.py)
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_LENGTH = 100_000
+"""Longer answers are read by no grader."""
+
+_TAGGED = re.compile(r"<answer>\s?(.*?)\s?</answer>", re.DOTALL)
+_BOXED = re.compile(r"\\boxed\{([^}]+)\}")
+_OPEN_BOX = re.compile(r"\\boxed\s*\{")
+
+
+def strict_answer(text: str) -> str | None:
+    """The one answer of a reply without thinking, None where there is none or more than one."""
+    text = text.strip()
+    if not text or len(text) > MAX_LENGTH:
+        return None
+    opened, closed = text.count("<answer>"), text.count("</answer>")
+    if opened or closed:
+        start, end = text.find("<answer>") + len("<answer>"), text.find("</answer>")
+        return text[start:end].strip() if opened == closed == 1 and start <= end else None
+    boxes = [match.end() for match in _OPEN_BOX.finditer(text)]
+    if boxes:
+        return _boxed(text, boxes[0]) if len(boxes) == 1 else None
+    return text
+
+
+def _boxed(text: str, start: int) -> str | None:
+    depth = 1
+    for position in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if depth == 0:
+            return text[start:position].strip()
+    return None
+
+
+def published_answer(text: str) -> str:
+    """The public server's choice, from all texts joined as they came."""
+    tagged = _TAGGED.findall(text)
+    if tagged:
+        return str(tagged[-1]).strip()
+    boxed = _BOXED.search(text)
+    return boxed.group(1).strip() if boxed else text.strip()
