@@ -1,0 +1,1 @@
+"""Scheduling over a dialogue, judged by the state of the calendar."""

@@ -1,0 +1,1 @@
+"""Multiple-choice science questions: computed facts, and questions about a document."""

@@ -1,0 +1,1 @@
+"""Generated documents, and questions that only they can answer."""
