@@ -1,7 +1,8 @@
 """Tasks of any level: constraints drawn so that they fit together, worded, and witnessed.
 
-Level 0 is for the smallest models: one constraint, a prompt of six words, a reply of three. From level 1 on the level
-is the number of constraints, and thresholds tighten with it. One constraint of each task names a word of its prompt,
+Level 0 is for the smallest models: one constraint, a prompt of six words, a reply of three. From level 1 to 5 the level
+is the number of constraints, and thresholds tighten with it; from 6 on the benchmark's ids join
+(`generator_benchmark`). One constraint of each task names a word of its prompt,
 so that no constant reply earns anything worth having.
 """
 
@@ -11,12 +12,13 @@ import random
 from typing import Any
 
 from environments.instruction_following.conflicts import compatible
+from environments.instruction_following.generator_benchmark import FIRST_LEVEL, choose_benchmark
 from environments.instruction_following.instructions import Instruction, witness
 from environments.instruction_following.verifiers import REGISTRY, Draw
 from environments.instruction_following.witness import Impossible
 from environments.instruction_following.words import POOL
 
-LEVELS = range(6)
+LEVELS = range(9)
 TRIES = 100
 SMALL_POOL = 20
 """The words that level 0 asks for come from so many; its topics from all of them."""
@@ -26,14 +28,17 @@ EXISTENCE = "keywords:existence"
 NOT_GENERATED = frozenset(("detectable_format:constrained_response", "language:response_language"))
 """Nothing in these depends on a word of the prompt, and nothing that does combines with them."""
 
-ANCHORED = sorted(name for name, kind in REGISTRY.items() if kind.anchored)
-COMPOSABLE = sorted(name for name, kind in REGISTRY.items() if not kind.solo)
-SOLO = sorted(name for name, kind in REGISTRY.items() if kind.solo and not kind.anchored and name not in NOT_GENERATED)
+TRAINING = {name: kind for name, kind in REGISTRY.items() if not kind.benchmark}
+"""What levels 1 to 5 draw from; the ids of the benchmark come after them, and never change what they draw."""
+ANCHORED = sorted(name for name, kind in TRAINING.items() if kind.anchored)
+COMPOSABLE = sorted(name for name, kind in TRAINING.items() if not kind.solo)
+SOLO = sorted(name for name, kind in TRAINING.items() if kind.solo and not kind.anchored and name not in NOT_GENERATED)
 
 
 def make(rng: random.Random, level: int) -> dict[str, Any]:
     """Prompt, the fields of a published row, and the witness (hidden)."""
     prompt, instructions, proof = _shortest(rng) if level == 0 else _composed(rng, level)
+    benchmark = {"benchmark": True} if any(REGISTRY[name].benchmark for name, _ in instructions) else {}
     return {
         "prompt": prompt,
         "public": {
@@ -45,6 +50,7 @@ def make(rng: random.Random, level: int) -> dict[str, Any]:
         "instructions": instructions,
         "mode": "binary",
         "witness": proof,
+        **benchmark,
     }
 
 
@@ -75,7 +81,8 @@ def _composed(rng: random.Random, level: int) -> tuple[str, list[Instruction], s
     for _ in range(TRIES):
         draw = Draw(rng, level)
         topic = draw.word()
-        instructions = [(name, REGISTRY[name].sample(draw)) for name in _choose(rng, level)]
+        chosen = _choose(rng, level) if level < FIRST_LEVEL else choose_benchmark(rng, level)
+        instructions = [(name, REGISTRY[name].sample(draw)) for name in chosen]
         try:
             proof = witness(instructions, rng)
         except Impossible:

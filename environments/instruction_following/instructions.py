@@ -10,19 +10,37 @@ from environments.instruction_following.witness import Impossible, Plan, render
 
 Instruction = tuple[str, Kwargs]
 WITNESS_TRIES = 8
+MAX_LOOSE = 200_000
+"""A longer text, in characters, is read as it stands and in no variant."""
 
 
-def follow(instructions: list[Instruction], text: str) -> list[bool]:
-    """Strict verdicts in order. A text without a single letter or digit follows nothing."""
-    shown = visible(text)
-    if not has_word(shown):
-        return [False] * len(instructions)
-    return [REGISTRY[name].check(shown, given) for name, given in instructions]
+def follow(instructions: list[Instruction], text: str, *, loose: bool = False) -> list[bool]:
+    """Strict verdicts in order. A text without a single letter or digit follows nothing.
+
+    `loose`: a constraint is kept where any variant of the text keeps it.
+    """
+    variants = [variant for variant in _variants(visible(text), loose) if has_word(variant)]
+    return [any(REGISTRY[name].check(variant, given) for variant in variants) for name, given in instructions]
 
 
-def follow_published(instructions: list[Instruction], text: str) -> list[bool]:
-    """Verdicts of the public rules; where the public checker would raise on an empty text, it says no."""
-    return [REGISTRY[name].published(text, given) for name, given in instructions]
+def follow_published(
+    instructions: list[Instruction], text: str, *, loose: bool = False, blank_fails: bool = False
+) -> list[bool]:
+    """Verdicts of the public rules; where the public checker would raise on an empty text, it says no.
+
+    `blank_fails`: a text, or variant, of nothing but white space follows nothing, as on the benchmark's server.
+    """
+    variants = [variant for variant in _variants(text, loose) if variant.strip() or not blank_fails]
+    return [any(REGISTRY[name].published(variant, given) for variant in variants) for name, given in instructions]
+
+
+def _variants(text: str, loose: bool) -> list[str]:
+    """The text; loosely also without its first line, its last, both, each with and without stars, none twice."""
+    if not loose or len(text) > MAX_LOOSE:
+        return [text]
+    lines = text.split("\n")
+    cut = [text, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
+    return list(dict.fromkeys([*cut, *(variant.replace("*", "") for variant in cut)]))
 
 
 def witness(instructions: list[Instruction], rng: random.Random) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from typing import Any
 
 from environments.instruction_following.instructions import Instruction
@@ -11,10 +12,21 @@ from gym_core.contracts import Task
 from gym_core.errors import BadRow
 
 MODES = ("binary", "fraction")
+BENCHMARK = "ifbench"
 
 
-def read_row(task: Task) -> tuple[list[Instruction], str]:
-    """The constraints of a row and its grading mode.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a row asks. `benchmark`: it is one of IFBench's, whose server pays the share and nothing for blanks."""
+
+    instructions: list[Instruction]
+    mode: str
+    benchmark: bool = False
+    loose: bool = False
+
+
+def read_row(task: Task) -> Row:
+    """The constraints of a row and how they are graded.
 
     The fields lie under `verifier_metadata` or, in older rows, at the top; the former wins. Raises `BadRow`.
     """
@@ -29,27 +41,52 @@ def read_row(task: Task) -> tuple[list[Instruction], str]:
             field=f"{where}instruction_id_list",
             hint="without constraints every reply would be right",
         )
-    kwargs = _field(task, metadata, "kwargs", [None] * len(names))
+    kwargs = _field(task, metadata, "kwargs", None)
+    if kwargs is None:
+        kwargs = [None] * len(names)
     if not isinstance(kwargs, list) or len(kwargs) != len(names):
         raise BadRow(f"`kwargs` must be a list of {len(names)}, one for each id", field=f"{where}kwargs")
-    mode = _field(task, metadata, "grading_mode", None) or "binary"
+    prompt = str(_field(task, metadata, "prompt", None) or "")
+    pairs = enumerate(zip(names, kwargs, strict=True))
+    instructions = [_instruction(name, given, prompt, where, number) for number, (name, given) in pairs]
+    benchmark = _of_benchmark(task, names)
+    return Row(instructions, _mode(task, metadata, benchmark, where), benchmark, _loose(task, metadata, where))
+
+
+def _of_benchmark(task: Task, names: list[str]) -> bool:
+    agent = task.get("agent_ref")
+    agent_name = agent.get("name") if isinstance(agent, dict) else ""
+    return BENCHMARK in str(agent_name) or any(REGISTRY[name].benchmark for name in names)
+
+
+def _mode(task: Task, metadata: dict[str, Any], benchmark: bool, where: str) -> str:
+    mode = _field(task, metadata, "grading_mode", None) or ("fraction" if benchmark else "binary")
     if mode not in MODES:
         raise BadRow(f"`grading_mode` is one of {', '.join(MODES)}, not {mode!r}", field=f"{where}grading_mode")
-    pairs = zip(names, kwargs, strict=True)
-    return [_instruction(name, given, where, number) for number, (name, given) in enumerate(pairs)], mode
+    return str(mode)
+
+
+def _loose(task: Task, metadata: dict[str, Any], where: str) -> bool:
+    loose = _field(task, metadata, "loose", None)
+    if loose not in (None, True, False):
+        raise BadRow(f"`loose` is true or false, not {loose!r}", field=f"{where}loose")
+    return bool(loose)
 
 
 def _field(task: Task, metadata: dict[str, Any], name: str, default: Any) -> Any:
     return metadata[name] if name in metadata else task.get(name, default)
 
 
-def _instruction(name: Any, given: Any, where: str, number: int) -> Instruction:
+def _instruction(name: Any, given: Any, prompt: str, where: str, number: int) -> Instruction:
     if not isinstance(name, str) or name not in REGISTRY:
         raise BadRow(f"no verifier {name!r}", field=f"{where}instruction_id_list[{number}]", hint=_nearest(str(name)))
     if given is not None and not isinstance(given, dict):
         raise BadRow("kwargs of an instruction must be an object or null", field=f"{where}kwargs[{number}]")
     present = {key: value for key, value in (given or {}).items() if value is not None}
-    return name, _kwargs(name, present, f"{where}kwargs[{number}]")
+    try:
+        return name, REGISTRY[name].settle(_kwargs(name, present, f"{where}kwargs[{number}]"), prompt)
+    except ValueError as error:
+        raise BadRow(f"{name} can never be kept: {error}", field=f"{where}kwargs[{number}]") from None
 
 
 def _nearest(name: str) -> str:

@@ -9,13 +9,18 @@ is right is not argued here: the generator runs the verifiers over it.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from environments.instruction_following.words import FILLER, PALINDROMES
 
 WORDS_PER_SENTENCE = 3
+TAGS = ("think",)
+"""In angular brackets these are read as the model's own marks: what follows would be thinking, and graded by nobody."""
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 class Impossible(Exception):
@@ -36,6 +41,7 @@ class Plan:
     placed: tuple[int, int, str] | None = None
     num_sentences: int = 1
     num_words: int = 0
+    distinct: bool = False
     num_letters: int = 0
     letter: str = ""
     num_of_letter: int = 0
@@ -70,7 +76,15 @@ def render(plan: Plan) -> str:
         text += f"\n{plan.postscript} {next(fill)} {next(fill)}{mark}"
     if plan.quoted:
         text = f'"{text}"'
-    return {"upper": text.upper(), "lower": text.lower()}.get(plan.case, text)
+    return _CASES[plan.case](text)
+
+
+_CASES: dict[str, Callable[[str], str]] = {
+    "": str,
+    "upper": str.upper,
+    "lower": str.lower,
+    "title": lambda text: _WORD.sub(lambda word: word[0].capitalize(), text),
+}
 
 
 def _filler(plan: Plan) -> Iterator[str]:
@@ -106,7 +120,7 @@ def _extras(plan: Plan, fill: Iterator[str]) -> list[str]:
     """Keywords and decorated words; each stands inside a sentence, so no first or last word moves."""
     extras = list(plan.include)
     if plan.title:
-        extras.append(f"<<{next(fill)}>>")
+        extras.append(f"<<{next(word for word in fill if word not in TAGS)}>>")
     extras += [f"[{next(fill)}]" for _ in range(plan.num_placeholders)]
     extras += [f"*{next(fill)}*" for _ in range(plan.num_highlights)]
     extras += [next(fill).upper() for _ in range(plan.num_capitals)]
@@ -143,7 +157,8 @@ def _lengthen(plan: Plan, growing: list[list[str]], sentences: list[list[str]], 
         if joined.lower().count(plan.letter or "\n") < plan.num_of_letter:
             word = plan.rng.choice(lettered)
         elif len(joined.split()) < plan.num_words or sum(map(str.isalpha, joined)) < plan.num_letters:
-            word = plan.rng.choice(FILLER) if plan.num_words > len(FILLER) // 2 else next(fill)
+            plenty = plan.num_words > len(FILLER) // 2 and not plan.distinct
+            word = plan.rng.choice(FILLER) if plenty else next(fill)
         else:
             return
         growing[turn % len(growing)].insert(1, word)

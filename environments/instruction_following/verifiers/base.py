@@ -47,7 +47,8 @@ class Constraint:
 
     `anchored`: what it wants is named in the prompt, so no constant reply meets it everywhere. `solo`: its witness is
     a whole text of its own kind, with room for keywords at most. `approximate`: the public checker leans on a tokenizer
-    model or a language detector that is not shipped here; the published grading repeats its rule with our own.
+    model that is not shipped here; the published grading repeats its rule with our own. `benchmark`: one of IFBench's
+    out-of-distribution ids. `copies`: asks for words of its prompt, so that a reply which repeats them is no echo.
     """
 
     id: ClassVar[str] = ""
@@ -55,6 +56,8 @@ class Constraint:
     anchored: ClassVar[bool] = False
     solo: ClassVar[bool] = False
     approximate: ClassVar[bool] = False
+    benchmark: ClassVar[bool] = False
+    copies: ClassVar[bool] = False
 
     def describe(self, given: Kwargs) -> str:
         """The constraint in words, as a prompt states it."""
@@ -62,6 +65,10 @@ class Constraint:
 
     def sample(self, draw: Draw) -> Kwargs:
         return {}
+
+    def settle(self, given: Kwargs, prompt: str) -> Kwargs:
+        """What the kwargs mean together and with the row's prompt. Raises ValueError where nothing can satisfy them."""
+        return given
 
     def check(self, text: str, given: Kwargs) -> bool:
         """The strict form; `text` is never empty."""

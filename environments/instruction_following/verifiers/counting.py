@@ -16,16 +16,18 @@ from environments.instruction_following.verifiers.base import (
     register,
     related,
 )
+from environments.instruction_following.verifiers.ruled import ruled_sentences
 from environments.instruction_following.verifiers.text import (
     divided,
     inject,
     sentences,
-    tokens,
     words,
 )
+from environments.instruction_following.verifiers.treebank import treebank_words
 from environments.instruction_following.witness import Plan
 from environments.instruction_following.words import FILLER, NOT_EVEN_A_WORD
 
+Cut = Callable[[str], list[str]]
 _PUBLISHED_LOWER = re.compile(r"\b[a-z]+\b")
 _PUBLISHED_LETTER = re.compile(r"[a-zA-Z]")
 _PUBLISHED_DIVIDER = re.compile(r"\s?\*\*\*\s?")
@@ -154,7 +156,7 @@ class CountUnique(Constraint):
         return len(found) == len(set(found))
 
     def published(self, text: str, given: Kwargs) -> bool:
-        found = tokens(text)
+        found = treebank_words(text)
         return len(found) == len(set(found))
 
     def spoil(self, text: str, given: Kwargs) -> list[str]:
@@ -184,11 +186,11 @@ class CountingComposition(Constraint):
 
     def check(self, text: str, given: Kwargs) -> bool:
         parts = divided(text)
-        return len(parts) == 3 and all(_composed(part, given, words) for part in parts)
+        return len(parts) == 3 and all(_composed(part, given, words, sentences) for part in parts)
 
     def published(self, text: str, given: Kwargs) -> bool:
         parts = _PUBLISHED_DIVIDER.split(text)
-        return len(parts) == 3 and all(_composed(part, given, tokens) for part in parts)
+        return len(parts) == 3 and all(_composed(part, given, treebank_words, ruled_sentences) for part in parts)
 
     def write(self, draw: Draw, given: Kwargs, keywords: list[str]) -> str:
         lengths = [given["n_words"]] * (3 * given["n_sent"])
@@ -201,6 +203,6 @@ class CountingComposition(Constraint):
         return [inject(text, NOT_EVEN_A_WORD)]
 
 
-def _composed(part: str, given: Kwargs, cut: Callable[[str], list[str]]) -> bool:
-    found = sentences(part)
+def _composed(part: str, given: Kwargs, cut: Cut, split: Cut) -> bool:
+    found = split(part)
     return len(found) == given["n_sent"] and all(len(cut(sentence)) == given["n_words"] for sentence in found)

@@ -191,7 +191,7 @@ class WordCount(Constraint):
         plan.include += [given["keyword"]] * given["frequency"]
 
     def spoil(self, text: str, given: Kwargs) -> list[str]:
-        return [inject(text, given["keyword"])]
+        return [inject(text, given["keyword"]), swap(text, given["keyword"], NOT_EVEN_A_WORD)]
 
 
 @register

@@ -25,6 +25,22 @@ def positive(value: Any) -> int:
     return number
 
 
+def at_most(most: int) -> Kind:
+    def check(value: Any) -> int:
+        number = positive(value)
+        if number > most:
+            raise ValueError(f"a whole number from 1 to {most}: there are no more")
+        return number
+
+    return check
+
+
+def percentage(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:
+        raise ValueError("a number from 0 to 100")
+    return int(value) if value == int(value) else value
+
+
 def relation(value: Any) -> str:
     if value not in ("at least", "less than"):
         raise ValueError('"at least" or "less than"')

@@ -19,6 +19,9 @@ from environments.instruction_following.words import NOT_EVEN_A_WORD
 SCRIPT_SHARE = 0.7
 """Share of the letters that must be of the language's script; names and terms may stay in another."""
 
+UNPUBLISHED = frozenset(("zh", "el"))
+"""Languages that the public checkers do not know: they fail every reply."""
+
 MAX_LETTERS = 200_000
 """How much of a very long text is looked at."""
 
@@ -82,6 +85,18 @@ def may_be_english(text: str) -> bool:
     return hits["en"] >= max(count for language, count in hits.items() if language != "en") - 1
 
 
+def detected(text: str) -> str:
+    """The language that the public checkers' detector names, seeded so that it always names the same; empty where it
+    finds nothing to go by, which those checkers count as right."""
+    import langdetect
+
+    langdetect.DetectorFactory.seed = 0
+    try:
+        return str(langdetect.detect(text[:MAX_LETTERS]))
+    except langdetect.LangDetectException:
+        return ""
+
+
 @register
 class ResponseLanguage(Constraint):
     """The whole reply in one language; as published, a text that no detector can read counts as right."""
@@ -95,13 +110,13 @@ class ResponseLanguage(Constraint):
         return f"Your entire response should be in {NAMES[given['language']]}, no other language is allowed."
 
     def sample(self, draw: Draw) -> Kwargs:
-        return {"language": draw.rng.choice(sorted(SCRIPTS))}
+        return {"language": draw.rng.choice(sorted(set(SCRIPTS) - UNPUBLISHED))}
 
     def check(self, text: str, given: Kwargs) -> bool:
         return is_language(text, given["language"])
 
     def published(self, text: str, given: Kwargs) -> bool:
-        return not any(map(str.isalpha, text)) or is_language(text, given["language"])
+        return given["language"] not in UNPUBLISHED and detected(text) in (given["language"], "")
 
     def write(self, draw: Draw, given: Kwargs, keywords: list[str]) -> str:
         return SAMPLES[given["language"]]

@@ -209,7 +209,7 @@ class ConstrainedResponse(Constraint):
         return draw.rng.choice(OPTIONS)
 
     def spoil(self, text: str, given: Kwargs) -> list[str]:
-        return [f"{NOT_EVEN_A_WORD} {text}"]
+        return [f"{NOT_EVEN_A_WORD} {text}", NOT_EVEN_A_WORD]
 
 
 @register

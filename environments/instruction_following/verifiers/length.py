@@ -15,6 +15,7 @@ from environments.instruction_following.verifiers.base import (
     register,
     related,
 )
+from environments.instruction_following.verifiers.punkt import punkt_sentences
 from environments.instruction_following.verifiers.text import (
     blocks,
     divided,
@@ -49,6 +50,9 @@ class NumberSentences(Constraint):
 
     def check(self, text: str, given: Kwargs) -> bool:
         return related(len(sentences(text)), given["relation"], given["num_sentences"])
+
+    def published(self, text: str, given: Kwargs) -> bool:
+        return related(len(punkt_sentences(text)), given["relation"], given["num_sentences"])
 
     def shape(self, plan: Plan, given: Kwargs) -> None:
         if given["relation"] == AT_LEAST:
@@ -136,6 +140,8 @@ class NumberParagraphs(_Divided):
 
 @register
 class TwoDivided(_Divided):
+    """Two paragraphs, with a line of `***` between them."""
+
     id = "paragraphs:paragraphs"
 
     def describe(self, given: Kwargs) -> str:

@@ -14,8 +14,9 @@ from environments.instruction_following.verifiers.base import (
     register,
     related,
 )
-from environments.instruction_following.verifiers.language import may_be_english
-from environments.instruction_following.verifiers.text import inject, tokens, words
+from environments.instruction_following.verifiers.language import detected, may_be_english
+from environments.instruction_following.verifiers.text import inject, words
+from environments.instruction_following.verifiers.treebank import treebank_words
 from environments.instruction_following.witness import Plan
 from environments.instruction_following.words import NOT_EVEN_A_WORD
 
@@ -44,6 +45,8 @@ class _Without(Constraint):
 
 @register
 class NoComma(_Without):
+    """No comma, of any script; as published, only the ASCII one counts."""
+
     id = "punctuation:no_comma"
     signs = ",，、،"
     called = "any commas"
@@ -51,6 +54,8 @@ class NoComma(_Without):
 
 @register
 class NoDot(_Without):
+    """No full stop, decimal point or ellipsis, of any script; as published, only the ASCII one counts."""
+
     id = "punctuation:punctuation_dot"
     signs = ".．…。"
     called = "dots (.), as punctuation and in general"
@@ -58,6 +63,8 @@ class NoDot(_Without):
 
 @register
 class NoExclamation(_Without):
+    """No exclamation mark, of any script; as published, only the ASCII one counts."""
+
     id = "punctuation:punctuation_exclamation"
     signs = "!！"
     called = "exclamation marks (!)"
@@ -75,6 +82,9 @@ class Capital(Constraint):
 
     def check(self, text: str, given: Kwargs) -> bool:
         return text.isupper() and may_be_english(text)
+
+    def published(self, text: str, given: Kwargs) -> bool:
+        return text.isupper() and detected(text) in ("en", "")
 
     def shape(self, plan: Plan, given: Kwargs) -> None:
         plan.case = "upper"
@@ -95,6 +105,9 @@ class Lowercase(Constraint):
 
     def check(self, text: str, given: Kwargs) -> bool:
         return text.islower() and may_be_english(text)
+
+    def published(self, text: str, given: Kwargs) -> bool:
+        return text.islower() and detected(text) in ("en", "")
 
     def shape(self, plan: Plan, given: Kwargs) -> None:
         plan.case = "lower"
@@ -125,7 +138,7 @@ class CapitalWords(Constraint):
         return related(found, given["capital_relation"], given["capital_frequency"])
 
     def published(self, text: str, given: Kwargs) -> bool:
-        found = sum(token.isupper() for token in tokens(text))
+        found = sum(token.isupper() for token in treebank_words(text))
         return related(found, given["capital_relation"], given["capital_frequency"])
 
     def shape(self, plan: Plan, given: Kwargs) -> None:

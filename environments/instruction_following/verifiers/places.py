@@ -8,7 +8,9 @@ from typing import ClassVar
 
 from environments.instruction_following.verifiers import kinds
 from environments.instruction_following.verifiers.base import Constraint, Draw, Kwargs, register
-from environments.instruction_following.verifiers.text import edge, sentences, swap, tokens, words
+from environments.instruction_following.verifiers.ruled import ruled_sentences
+from environments.instruction_following.verifiers.text import edge, sentences, swap, words
+from environments.instruction_following.verifiers.treebank import treebank_words
 from environments.instruction_following.witness import Plan
 from environments.instruction_following.words import NOT_EVEN_A_WORD
 
@@ -32,7 +34,7 @@ class Position(Constraint):
         return _at(sentences(text), given["n"], given["m"], words).casefold() == given["keyword"].casefold()
 
     def published(self, text: str, given: Kwargs) -> bool:
-        return _at(sentences(text), given["n"], given["m"], tokens) == given["keyword"]
+        return _at(ruled_sentences(text), given["n"], given["m"], treebank_words) == given["keyword"]
 
     def shape(self, plan: Plan, given: Kwargs) -> None:
         plan.placed = (given["n"], given["m"], given["keyword"])
@@ -64,7 +66,7 @@ class StartEnd(Constraint):
         return len(found) >= 2 and ends_bare and edge(found[0]) == edge(found[-1])
 
     def published(self, text: str, given: Kwargs) -> bool:
-        found = tokens(text)
+        found = treebank_words(text)
         return len(found) >= 2 and found[0].lower() == found[-1].lower()
 
     def shape(self, plan: Plan, given: Kwargs) -> None:

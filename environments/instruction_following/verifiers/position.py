@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from environments.instruction_following.verifiers import kinds
 from environments.instruction_following.verifiers.base import Constraint, Draw, Kwargs, register
+from environments.instruction_following.verifiers.ruled import ruled_sentences
 from environments.instruction_following.verifiers.text import edge, has_word, sentences
 from environments.instruction_following.witness import Plan
 from environments.instruction_following.words import NOT_EVEN_A_WORD
@@ -66,7 +67,6 @@ class FirstWordSentences(Constraint):
     id = "first_word:first_word_sent"
     arguments: ClassVar[dict[str, kinds.Kind]] = {"first_word": kinds.word}
     anchored = True
-    approximate = True
 
     def describe(self, given: Kwargs) -> str:
         return f"The first word of each sentence should be the word {given['first_word']}."
@@ -79,7 +79,8 @@ class FirstWordSentences(Constraint):
         return bool(found) and all(_first_is(sentence, given["first_word"]) for sentence in found)
 
     def published(self, text: str, given: Kwargs) -> bool:
-        return all(sentence.split()[0].lower() == given["first_word"].lower() for sentence in sentences(text))
+        firsts = [sentence.split()[:1] for sentence in ruled_sentences(text)]
+        return all(first and first[0].lower() == given["first_word"].lower() for first in firsts)
 
     def shape(self, plan: Plan, given: Kwargs) -> None:
         plan.sentence_first = given["first_word"]
@@ -122,7 +123,6 @@ class LastWordSentences(Constraint):
     id = "last_word:last_word_sent"
     arguments: ClassVar[dict[str, kinds.Kind]] = {"last_word": kinds.word}
     anchored = True
-    approximate = True
 
     def describe(self, given: Kwargs) -> str:
         return f"The last word of each sentence, before punctuation, should be the word {given['last_word']}."
@@ -135,7 +135,8 @@ class LastWordSentences(Constraint):
         return bool(found) and all(_last_is(sentence, given["last_word"]) for sentence in found)
 
     def published(self, text: str, given: Kwargs) -> bool:
-        return all(_bare(sentence.split()[-1]) == given["last_word"].lower() for sentence in sentences(text))
+        lasts = [sentence.split()[-1:] for sentence in ruled_sentences(text)]
+        return all(last and _bare(last[0]) == given["last_word"].lower() for last in lasts)
 
     def shape(self, plan: Plan, given: Kwargs) -> None:
         plan.sentence_last = given["last_word"]

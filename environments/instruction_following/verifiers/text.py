@@ -7,6 +7,7 @@ a row or a model are searched with `str.find`, never compiled.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 _ENDS = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]»*_]*+(?=\s|\Z)|[。！？]++[”’」』]*+")
@@ -72,7 +73,17 @@ def sentences(text: str) -> list[str]:
 
     Abbreviations, initials and numbers with a decimal point do not end one; a piece without a word is none.
     """
-    return [sentence for block in _blocks_of_prose(text) for sentence in _split(block) if has_word(sentence)]
+    return list(_cut(text))
+
+
+@lru_cache(maxsize=8)  # the constraints of one task all ask about the same text
+def _cut(text: str) -> tuple[str, ...]:
+    return tuple(piece for piece in pieces(text) if has_word(piece))
+
+
+def pieces(text: str) -> list[str]:
+    """Sentences and what is left between them: marks and signs without a word."""
+    return [piece for block in _blocks_of_prose(text) for piece in _split(block)]
 
 
 def _blocks_of_prose(text: str) -> list[str]:
@@ -80,7 +91,8 @@ def _blocks_of_prose(text: str) -> list[str]:
     for line in text.split("\n"):
         stripped = line.strip()
         if not stripped or stripped in DIVIDERS:
-            blocks.append([])
+            if blocks[-1]:
+                blocks.append([])
             continue
         marker = _ITEM.match(line)
         if marker:
@@ -114,7 +126,7 @@ def blocks(text: str) -> list[str]:
     for line in text.split("\n"):
         if line.strip():
             found[-1].append(line)
-        else:
+        elif found[-1]:
             found.append([])
     return ["\n".join(lines) for lines in found if lines]
 

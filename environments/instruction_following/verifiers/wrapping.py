@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from environments.instruction_following.verifiers import kinds
 from environments.instruction_following.verifiers.base import Constraint, Draw, Kwargs, register
+from environments.instruction_following.verifiers.ruled import ruled_sentences
 from environments.instruction_following.verifiers.text import has_word, sentences, words
 from environments.instruction_following.witness import Plan
 from environments.instruction_following.words import FILLER, NOT_EVEN_A_WORD
@@ -201,7 +202,6 @@ class SentenceHyphens(Constraint):
 
     id = "detectable_format:sentence_hyphens"
     solo = True
-    approximate = True
 
     def describe(self, given: Kwargs) -> str:
         return "Write several sentences; all of them must be connected using hyphens, with no spaces between them."
@@ -212,7 +212,7 @@ class SentenceHyphens(Constraint):
         return len(pieces) >= 2 and single
 
     def published(self, text: str, given: Kwargs) -> bool:
-        pieces, gold = text.split("-"), sentences(text.replace("-", " "))
+        pieces, gold = text.split("-"), ruled_sentences(text.replace("-", " "))
         return all(piece == piece.strip() == want for piece, want in zip(pieces, gold, strict=False))
 
     def write(self, draw: Draw, given: Kwargs, keywords: list[str]) -> str:

@@ -14,12 +14,13 @@ CAT = ("keywords:existence", {"keywords": ["cat"]})
 COMMA = ("punctuation:no_comma", None)
 
 
-def task_of(*instructions: tuple[str, Any], mode: str | None = None) -> Task:
+def task_of(*instructions: tuple[str, Any], mode: str | None = None, loose: bool | None = None) -> Task:
     row = {
         "responses_create_params": {"input": "Write."},
         "instruction_id_list": [name for name, _ in instructions],
         "kwargs": [given for _, given in instructions],
         "grading_mode": mode,
+        "loose": loose,
     }
     return ENVIRONMENT.ingest(Task.from_row(row, ENVIRONMENT.name))
 
@@ -73,6 +74,28 @@ def test_published_pays_idleness_where_the_public_server_does_and_strict_never()
 def test_published_names_what_it_can_only_approximate() -> None:
     task = task_of(COMMA, ("count:count_unique", None))
     assert published(task, text_output("one two")).details["approximate"] == ["count:count_unique"]
+
+
+def test_the_public_benchmark_fails_blanks_and_the_training_server_does_not() -> None:
+    blank = text_output(" \n ")
+    assert published(task_of(COMMA), blank).reward == 1.0
+    benchmark = task_of(COMMA, ("words:repeats", {"small_n": 2}))
+    assert published(benchmark, blank).reward == 0.0
+
+
+def test_loose_is_told_as_published_and_pays_only_where_the_row_says_so() -> None:
+    numbers = ("count:numbers", {"N": 2})
+    reply = "Reference values: 100 200 300\nThe answer is 42 and 7."
+    found = published(task_of(numbers), text_output(reply))
+    assert found.reward == 0.0 and found.details["followed"] == [False]
+    assert found.details["reward_loose"] == 1.0 and found.details["followed_loose"] == [True]
+    assert verdict(task_of(numbers), reply).reward == 0.0
+    loose = task_of(numbers, loose=True)
+    assert verdict(loose, reply).reward == published(loose, text_output(reply)).reward == 1.0
+
+
+def test_the_worker_warms_up_without_a_network() -> None:
+    ENVIRONMENT.warm()
 
 
 def test_no_session_has_to_be_kept() -> None:

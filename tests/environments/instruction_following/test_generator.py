@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 
 import pytest
@@ -10,6 +11,7 @@ from environments.instruction_following.conflicts import CONFLICTS, compatible
 from environments.instruction_following.environment import InstructionFollowing
 from environments.instruction_following.instructions import counterexample, follow
 from environments.instruction_following.verifiers import REGISTRY
+from environments.instruction_following.witness import Plan, render
 from environments.instruction_following.words import FILLER, NOT_EVEN_A_WORD, PALINDROMES, POOL
 from gym_core.contracts import Task, TaskRef
 from gym_core.environment import Session
@@ -41,6 +43,29 @@ def test_the_oracle_earns_everything_and_a_broken_constraint_nothing(level: int)
     assert exact / broken > 0.6
 
 
+@pytest.mark.parametrize(("level", "most"), [(6, 2), (7, 4), (8, 6)])
+def test_the_benchmark_joins_from_level_6_on(level: int, most: int) -> None:
+    tasks = drawn(level)
+    benchmark = [sum(REGISTRY[name].benchmark for name in task["instruction_id_list"]) for task in tasks]
+    assert min(benchmark) >= (3 if level == 8 else 1)
+    assert max(len(task["instructions"]) for task in tasks) == most
+    assert len({name for task in tasks for name in task["instruction_id_list"]}) > 30
+    assert all(task["benchmark"] for task in tasks)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3, 4, 5])
+def test_the_levels_below_know_nothing_of_the_benchmark(level: int) -> None:
+    for task in drawn(level):
+        assert not any(REGISTRY[name].benchmark for name in task["instruction_id_list"])
+        assert "benchmark" not in task.hidden
+
+
+def test_level_0_is_the_one_that_the_demo_was_measured_on() -> None:
+    prompts = [task.messages[0]["content"] for task in drawn(0, 200)]
+    digest = hashlib.sha256("\n".join([*prompts, *(task["witness"] for task in drawn(0, 200))]).encode()).hexdigest()
+    assert digest[:16] == "e91895977484027f"
+
+
 @pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
 def test_a_level_is_a_number_of_constraints(level: int) -> None:
     sizes = {len(task["instructions"]) for task in drawn(level)}
@@ -49,7 +74,7 @@ def test_a_level_is_a_number_of_constraints(level: int) -> None:
 
 
 def test_constraints_of_one_task_are_compatible() -> None:
-    for task in drawn(5):
+    for task in [*drawn(5), *drawn(7), *drawn(8)]:
         names = task["instruction_id_list"]
         if not any(REGISTRY[name].solo for name in names):
             assert all(compatible(name, [other for other in names if other != name]) for name in names)
@@ -84,6 +109,12 @@ def test_the_demo_level_is_short_and_large() -> None:
     assert len({task["instruction_id_list"][0] for task in tasks}) == 4
     train = {task.task_id for task in make_tasks(ENVIRONMENT, seed=0, level=0, count=3000)}
     assert not train & {task.task_id for task in tasks}
+
+
+def test_a_title_is_never_taken_for_the_beginning_of_thinking() -> None:
+    for seed in range(400):
+        proof = render(Plan(random.Random(seed), title=True, num_words=8))
+        assert read_reply(text_output(proof)).text == proof
 
 
 def test_the_same_reference_makes_the_same_task() -> None:

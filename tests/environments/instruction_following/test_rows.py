@@ -47,13 +47,43 @@ def test_the_same_row_under_verifier_metadata_means_the_same(published_rows: Pat
         assert ingest(current)["instructions"] == ingest(legacy)["instructions"]
 
 
-def test_rows_of_the_benchmark_with_other_ids_are_refused_by_name(published_rows: Path) -> None:
-    for line in (published_rows / "ifbench.jsonl").read_text().splitlines():
+def test_rows_of_the_benchmark_are_taken_unchanged_and_can_be_solved(published_rows: Path) -> None:
+    lines = (published_rows / "ifbench.jsonl").read_text().splitlines()
+    assert len(lines) == 5
+    for line in lines:
         given = json.loads(line)
-        with pytest.raises(BadRow) as caught:
-            ingest(given)
-        assert caught.value.field.startswith("instruction_id_list[")
-        assert any(name in caught.value.message for name in given["instruction_id_list"])
+        task = ingest(given)
+        echoed = task.to_row()
+        assert {key: echoed[key] for key in given} == given
+        assert task["mode"] == "fraction"
+        reply = read_reply(text_output(ENVIRONMENT.oracle(task)))
+        assert ENVIRONMENT.verify(task, Session("s", task), reply).reward == 1.0
+        assert ENVIRONMENT.verify_published(task, Session("s", task), reply).reward == 1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "mode"),
+    [
+        ({"instruction_id_list": ["punctuation:no_comma"]}, "binary"),
+        ({"instruction_id_list": ["count:punctuation"]}, "fraction"),
+        ({"instruction_id_list": ["count:punctuation"], "grading_mode": "binary"}, "binary"),
+        ({"instruction_id_list": ["punctuation:no_comma"], "agent_ref": {"name": "ifbench_simple_agent"}}, "fraction"),
+        ({"instruction_id_list": ["punctuation:no_comma"], "kwargs": None, "grading_mode": None}, "binary"),
+    ],
+)
+def test_each_kind_of_row_has_its_published_default(fields: dict[str, Any], mode: str) -> None:
+    assert ingest(row(**fields))["mode"] == mode
+
+
+def test_a_span_is_counted_in_what_the_prompt_says() -> None:
+    fields = {
+        "instruction_id_list": ["repeat:repeat_span"],
+        "kwargs": [{"n_start": 1, "n_end": 2, "prompt_to_repeat": "one two three four"}],
+    }
+    words = ingest(row(prompt="… the indices are word indices, split by whitespace!", **fields))
+    letters = ingest(row(prompt="… the indices are character indices!", **fields))
+    assert ENVIRONMENT.oracle(words) == "two three"
+    assert ENVIRONMENT.oracle(letters) == "ne"
 
 
 def test_rows_of_another_environment_are_refused(published_rows: Path) -> None:
@@ -94,6 +124,19 @@ COMMA = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [None]}
         ({**COMMA, "kwargs": ["x"]}, "kwargs[0]"),
         ({**COMMA, "kwargs": [{"num_words": 3}]}, "kwargs[0].num_words"),
         ({**COMMA, "grading_mode": "half"}, "grading_mode"),
+        ({**COMMA, "loose": "yes"}, "loose"),
+        ({"instruction_id_list": ["count:word_count_range"],
+          "kwargs": [{"min_words": 9, "max_words": 3}]}, "kwargs[0]"),
+        ({"instruction_id_list": ["count:conjunctions"], "kwargs": [{"small_n": 8}]}, "kwargs[0].small_n"),
+        ({"instruction_id_list": ["count:person_names"], "kwargs": [{"N": 51.0}]}, "kwargs[0].N"),
+        ({"instruction_id_list": ["ratio:stop_words"], "kwargs": [{"percentage": 101}]}, "kwargs[0].percentage"),
+        ({"instruction_id_list": ["ratio:overlap"],
+          "kwargs": [{"percentage": 9, "reference_text": "a b"}]}, "kwargs[0]"),
+        ({"instruction_id_list": ["repeat:repeat_change"], "kwargs": [{"prompt_to_repeat": "Go"}]}, "kwargs[0]"),
+        ({"instruction_id_list": ["repeat:repeat_change"], "kwargs": [{}]}, "kwargs[0].prompt_to_repeat"),
+        ({"instruction_id_list": ["repeat:repeat_span"],
+          "kwargs": [{"prompt_to_repeat": "a b", "n_start": 2, "n_end": 4}]}, "kwargs[0]"),
+        ({"instruction_id_list": ["count:number"], "kwargs": [None]}, "instruction_id_list[0]"),
         ({"instruction_id_list": ["keywords:existence"], "kwargs": [{}]}, "kwargs[0].keywords"),
         ({"instruction_id_list": ["keywords:existence"], "kwargs": [{"keywords": []}]}, "kwargs[0].keywords"),
         ({"instruction_id_list": ["keywords:existence"], "kwargs": [{"keywords": [" "]}]}, "kwargs[0].keywords"),
