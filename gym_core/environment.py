@@ -14,17 +14,29 @@ One object serves every session: what belongs to one rollout lies in its `sessio
 `async`. With `worker = True`, `make`, `ingest` and the `verify` methods run in warm worker processes that are killed
 when they overrun, so they may be slow and import what they like (import heavy libraries inside the methods). Tools,
 `setup` and `close` stay in the service, where the sessions are.
+
+Where a language model has to have the last word, `judge` comes after `verify`, in the service and on its event loop,
+when the service has a judge ([judge] in its config):
+
+        async def judge(self, task, session, reply, verdict, judge):
+            if verdict.reward == 1.0 or not verdict.details.get("undecided"):
+                return verdict                               # what is decided costs no call
+            ruling = await judge.ask(EQUIVALENCE, question=task["question"], first=task["gold"], second=reply.text)
+            return float(ruling.value)                       # protocols: gym_core.judge.protocols
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gym_core.contracts import Grading, Task, Verdict
 from gym_core.reply import Reply
 from gym_core.tools import ToolFault, ToolSpec, tool, tool_specs
+
+if TYPE_CHECKING:
+    from gym_core.judge.judge import Judge
 
 __all__ = [
     "Call",
@@ -94,7 +106,9 @@ class Environment:
     Class attributes: `name` and `version` identify it; `levels` are the difficulties of `make`; `reward_range` bounds
     every reward; `max_steps` bounds the turns of a rollout; `worker` moves the heavy methods into worker processes,
     where each call may take `verify_timeout_s`; `session_ttl_s` is how long an idle session lives;
-    `group_deadline_s` how long a group verdict waits for its last member.
+    `group_deadline_s` how long a group verdict waits for its last member. `needs_judge` refuses verdicts where the
+    service has no judge, instead of giving those of `verify` alone. `pure` False keeps verdicts out of the cache: they
+    depend on more than task and reply (a clock, a service elsewhere). Verdicts of sessions are never cached.
     """
 
     name: ClassVar[str] = ""
@@ -106,6 +120,8 @@ class Environment:
     verify_timeout_s: ClassVar[float] = 10.0
     session_ttl_s: ClassVar[float] = 900.0
     group_deadline_s: ClassVar[float] = 120.0
+    needs_judge: ClassVar[bool] = False
+    pure: ClassVar[bool] = True
 
     def make(self, rng: random.Random, level: int) -> dict[str, Any]:
         """One task of this level from this generator.
@@ -114,6 +130,13 @@ class Environment:
         `public` (fields that travel with the row); every other key is hidden and reaches only `task[...]`.
         """
         raise NotImplementedError(f"{type(self).__name__} generates no tasks: give it rows, or write `make`")
+
+    def reshape(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A row without `responses_create_params`, of a shape that public data sets use, as a row that has them.
+
+        Raises `BadRow` for one that cannot be used. Called at the door, before `ingest`.
+        """
+        return row
 
     def ingest(self, task: Task) -> Task:
         """Check a row from outside; return it, perhaps with prepared `hidden` fields.
@@ -149,6 +172,22 @@ class Environment:
 
     def verify_group(self, entries: list[GroupEntry]) -> list[float | Verdict]:
         """Grade the members of a group together, in the order given; `verify` is then not called."""
+        raise NotImplementedError
+
+    async def judge(
+        self, task: Task, session: Session, reply: Reply, verdict: Verdict, judge: Judge
+    ) -> float | Verdict:
+        """The last word on what `verify` (of the grading asked for, see `verdict.grading`) left open.
+
+        Return `verdict` where it stands, a number to replace its reward, or a new one. What was asked, and what that
+        cost, is added to the details. Raises `JudgeFault` where the judge fails: the rollout ends as `judge_error`.
+        """
+        raise NotImplementedError
+
+    async def judge_group(
+        self, entries: list[GroupEntry], verdicts: list[Verdict], judge: Judge
+    ) -> list[float | Verdict]:
+        """As `judge`, for a group: `verdicts` are those of `verify_group`, in the order of `entries`."""
         raise NotImplementedError
 
     # What the server asks of the class -------------------------------------------------------------------------

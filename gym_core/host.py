@@ -41,6 +41,8 @@ class Host:
         self.judges_groups = environment.overrides("verify_group")
         self.needs_loop = any(inspect.iscoroutinefunction(getattr(environment, name)) for name in AUTHOR_METHODS)
         """False where no author's method is a coroutine: then `run_now` is enough."""
+        self.cacheable = _cacheable(environment)
+        """Whether a verdict follows from task and reply alone."""
         self._ingests = environment.overrides("ingest")
         self._cache: OrderedDict[Hashable, bytes] = OrderedDict()
 
@@ -68,6 +70,8 @@ class Host:
 
         Raises `BadRow` with the field's path.
         """
+        if isinstance(row, dict) and "responses_create_params" not in row and "task_ref" not in row:
+            row = self.environment.reshape(row)
         given = Task.from_row(row, self.environment.name)
         if given.ref is not None:
             maker = row.get("environment") or given.environment
@@ -120,6 +124,17 @@ class Host:
         chosen.grading = grading
         chosen.gradings = {Grading.STRICT: strict.reward, Grading.PUBLISHED: published.reward}
         return chosen
+
+    async def grade_for_judge(
+        self,
+        given: Task | dict[str, Any],
+        session: Session | None,
+        output: list[dict[str, Any]],
+        grading: Grading = Grading.STRICT,
+    ) -> tuple[Verdict, Task]:
+        """As `grade`, together with the task, hidden fields included: what the author's `judge` needs."""
+        task = given if isinstance(given, Task) else await self.resolve(given)
+        return await self.grade(task, session, output, grading), task
 
     async def grade_group(self, entries: list[GroupEntry]) -> list[Verdict]:
         """One verdict for each entry, in order."""
@@ -178,6 +193,13 @@ class Host:
             return  # hidden fields that cannot be copied are made anew each time
         if len(self._cache) > CACHED_TASKS:
             self._cache.popitem(last=False)
+
+
+def _cacheable(environment: Environment) -> bool:
+    """A `verify` that is a coroutine waits for something else, whose answer may change."""
+    waits = any(inspect.iscoroutinefunction(getattr(environment, name)) for name in ("verify", "verify_published"))
+    alone = not environment.keeps_sessions() and not environment.overrides("verify_group")
+    return environment.pure and alone and not waits
 
 
 def _finite(value: float, what: str) -> float:

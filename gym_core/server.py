@@ -1,6 +1,6 @@
 """The one HTTP service of any environments: each under its name, and at the root too when it is the only one.
 
-app = build_app([registry.load("math")], EnvironmentServiceConfig())
+app = build_app([registry.load("math")], EnvironmentServiceConfig(), JudgeConfig())
 run(app, port=8200)                                     # gym_core.serve
 """
 
@@ -13,35 +13,54 @@ from functools import partial
 
 from aiohttp import web
 
+from gym_core.crew import Crew
 from gym_core.errors import BadRequest
+from gym_core.judge.client import JudgeClient
+from gym_core.judge.config import JudgeConfig
+from gym_core.judge.metrics import JudgeMetrics
 from gym_core.registry import LoadedEnvironment
 from gym_core.routes import Routes
 from gym_core.serve import DOOR, harden, json_reply
 from gym_core.service import EnvironmentService
 from gym_core.service_config import EnvironmentServiceConfig
 from gym_core.telemetry import Metrics
+from gym_core.verdict_cache import VerdictCache
 
 __all__ = ["SERVICES", "EnvironmentServiceConfig", "build_app"]
 
 SERVICES = web.AppKey("palaestra_services", dict[str, EnvironmentService])
 """The services of an app by environment name (embedded use and tests)."""
 
+_CREW = web.AppKey("palaestra_crew", Crew)
+_JUDGE = web.AppKey("palaestra_judge", JudgeClient)
+
 WORKERS_AFTER_S = 0.1
 """Worker processes start this long after the server, which should be ready first."""
 
 
 def build_app(
-    environments: Sequence[LoadedEnvironment], config: EnvironmentServiceConfig | None = None
+    environments: Sequence[LoadedEnvironment],
+    config: EnvironmentServiceConfig | None = None,
+    judge: JudgeConfig | None = None,
 ) -> web.Application:
-    """The hardened app. Raises `BadRequest` for no environment, or two of one name."""
+    """The hardened app; `judge` is the section `[judge]`, without it nothing is judged.
+
+    Raises `BadRequest` for no environment, two of one name, or a judge whose key or recording is missing.
+    """
     config = config or EnvironmentServiceConfig()
     if not environments:
         raise BadRequest("there is no environment to serve", field="environments")
     secret = (config.session_secret or secrets.token_hex(32)).encode()
     worker = config.worker or secrets.token_hex(4)
     app = web.Application()
+    crew = app[_CREW] = Crew(config.workers, max_jobs=config.worker_jobs)
+    client = app[_JUDGE] = JudgeClient(judge or JudgeConfig())
+    cache = VerdictCache(config.verdict_cache) if config.verdict_cache > 0 else None
     services = app[SERVICES] = {
-        loaded.name: EnvironmentService(loaded, config, secret=secret, worker=worker) for loaded in environments
+        loaded.name: EnvironmentService(
+            loaded, config, secret=secret, worker=worker, crew=crew, cache=cache, judge=client
+        )
+        for loaded in environments
     }
     if len(services) < len(environments):
         raise BadRequest("two environments have the same name", field="environments")
@@ -54,6 +73,7 @@ def build_app(
     app.cleanup_ctx.append(_keep)
     harden(app, "environment", config.token, max_body_bytes=config.max_body_bytes)
     _measure(app[DOOR].metrics, routes)
+    client.metrics = JudgeMetrics(app[DOOR].metrics)
     return app
 
 
@@ -76,15 +96,18 @@ async def _keep(app: web.Application) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     services = app[SERVICES].values()
     sweepers = [loop.create_task(service.sessions.keep_sweeping()) for service in services]
-    starters = [loop.call_later(WORKERS_AFTER_S, service.pool.start) for service in services if service.pool]
+    wanted = any(service.pool for service in services)
+    starter = loop.call_later(WORKERS_AFTER_S, app[_CREW].start) if wanted else None
     yield
-    for starter in starters:
+    if starter is not None:
         starter.cancel()
     for sweeper in sweepers:
         sweeper.cancel()
     await asyncio.wait(sweepers)
     for service in services:
         await service.close()
+    await app[_CREW].close()
+    await app[_JUDGE].close()
 
 
 def _measure(metrics: Metrics, routes: list[Routes]) -> None:
@@ -93,6 +116,7 @@ def _measure(metrics: Metrics, routes: list[Routes]) -> None:
     groups = metrics.gauge("palaestra_groups_open", "Groups that wait or were judged lately", ("environment",))
     calls = metrics.gauge("palaestra_tool_calls", "Tool calls answered", ("environment", "answer"))
     queued = metrics.gauge("palaestra_worker_queue", "Jobs waiting for a worker", ("environment",))
+    cached = metrics.gauge("palaestra_verdict_cache", "Verdicts asked of the cache", ("environment", "answer"))
     kills = metrics.gauge("palaestra_worker_kills", "Workers killed for overrunning", ("environment",))
     for route in routes:
         service = route.service
@@ -100,6 +124,9 @@ def _measure(metrics: Metrics, routes: list[Routes]) -> None:
         groups.labels(service.name).set_function(service.groups.__len__)
         for answer in route.tool_calls:
             calls.labels(service.name, answer).set_function(partial(route.tool_calls.__getitem__, answer))
+        if service.cache is not None:
+            for answer in service.cached:
+                cached.labels(service.name, answer).set_function(partial(service.cached.__getitem__, answer))
         if (pool := service.pool) is not None:
             queued.labels(service.name).set_function(partial(getattr, pool, "queued"))
             kills.labels(service.name).set_function(partial(getattr, pool, "kills"))

@@ -5,31 +5,47 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from gym_core.contracts import PendingVerdict, RunOptions, Task, Verdict
+from gym_core.crew import Crew
 from gym_core.dispatch import ToolAnswer, call_tool
 from gym_core.environment import GroupEntry
 from gym_core.errors import BadRequest, DeadlineExceeded, EnvironmentFault, ErrorInfo, PalaestraError, UnknownName
 from gym_core.groups import Groups
 from gym_core.host import Host
+from gym_core.judge.client import JudgeClient
+from gym_core.judging import Judging
 from gym_core.registry import LoadedEnvironment
 from gym_core.reply import read_reply
 from gym_core.seeds import rng
 from gym_core.service_config import EnvironmentServiceConfig
 from gym_core.sessions import Sessions
+from gym_core.verdict_cache import VerdictCache, verdict_key
 from gym_core.workers import WorkerPool
 
 log = logging.getLogger("palaestra.environment")
 
 
 class EnvironmentService:
-    """One environment, its sessions, its groups, and its workers where it wants some."""
+    """One environment, its sessions, its groups, and its place in the crew where it wants workers.
+
+    `crew`, `cache` and `judge` belong to the process and outlive the service; without a crew it has workers of its own.
+    """
 
     def __init__(
-        self, loaded: LoadedEnvironment, config: EnvironmentServiceConfig, *, secret: bytes, worker: str
+        self,
+        loaded: LoadedEnvironment,
+        config: EnvironmentServiceConfig,
+        *,
+        secret: bytes,
+        worker: str,
+        crew: Crew | None = None,
+        cache: VerdictCache | None = None,
+        judge: JudgeClient | None = None,
     ) -> None:
         self.loaded = loaded
         self.environment = loaded.cls()
@@ -37,6 +53,9 @@ class EnvironmentService:
         self.config = config
         self.sessions = Sessions(self.environment, secret=secret, worker=worker, capacity=config.session_capacity)
         self.groups = Groups(self._judge_group, self.environment.group_deadline_s)
+        self.judging = Judging(self.environment, judge)
+        self.cache = cache if self.host.cacheable else None
+        self.cached = {"hit": 0, "miss": 0}
         self.pool: WorkerPool | None = None
         if self.environment.worker:
             self.pool = WorkerPool(
@@ -46,6 +65,7 @@ class EnvironmentService:
                 queue_limit=config.queue_limit,
                 memory_limit_mb=config.worker_memory_mb,
                 max_jobs=config.worker_jobs,
+                crew=crew,
             )
 
     @property
@@ -70,11 +90,12 @@ class EnvironmentService:
             "max_steps": environment.max_steps,
             "reward_range": list(environment.reward_range),
             "gradings": self.host.gradings,
+            "judged": self.judging.active,
             "session_ttl_s": self.sessions.ttl_s,
         }
 
     async def close(self) -> None:
-        """Close every session, forget the groups, kill the workers."""
+        """Close every session, forget the groups, take no more jobs; workers of its own are killed."""
         await self.groups.close()
         await self.sessions.close_all()
         if self.pool is not None:
@@ -169,9 +190,9 @@ class EnvironmentService:
         options: RunOptions,
         limit_s: float | None,
     ) -> Verdict | PendingVerdict:
+        self.judging.require()
         if not self.host.judges_groups:
-            verdict: Verdict = await self._ask("grade", given, session, output, options.grading, limit_s=limit_s)
-            return verdict
+            return await self._verdict(given, session, output, options, limit_s)
         if not options.group_id or not options.rollout_id:
             raise BadRequest(
                 f"environment {self.name!r} judges groups: say which group and which member this is",
@@ -181,11 +202,44 @@ class EnvironmentService:
         entry = GroupEntry(options.rollout_id, task, read_reply(output))
         return self.groups.add(options.group_id, options.group_size, entry)
 
+    async def _verdict(
+        self,
+        given: Task | dict[str, Any],
+        session: Any,
+        output: list[dict[str, Any]],
+        options: RunOptions,
+        limit_s: float | None,
+    ) -> Verdict:
+        """What `verify` says, known already or not, and then the judge's word where there is one."""
+        began = time.monotonic()
+        method = "grade_for_judge" if self.judging.active else "grade"
+
+        async def grade() -> Any:
+            return await self._ask(method, given, session, output, options.grading, limit_s=limit_s)
+
+        if self.cache is None or not isinstance(given, dict):
+            graded = await grade()
+        else:
+            key = verdict_key(self.name, self.environment.version, options.grading, given, output)
+            async with asyncio.timeout(limit_s):
+                graded, known = await self.cache.fetch(key, grade)
+            self.cached["hit" if known else "miss"] += 1
+        if not self.judging.active:
+            verdict: Verdict = graded
+            return verdict
+        verdict, task = graded
+        left_s = None if limit_s is None else limit_s - (time.monotonic() - began)
+        with author("judge"):
+            return await self.judging.verdict(task, session, output, verdict, left_s)
+
     async def _judge_group(self, entries: list[GroupEntry]) -> list[Verdict]:
         with author("verify_group"):
             limit_s = max(self.environment.group_deadline_s, self.environment.verify_timeout_s)
             verdicts: list[Verdict] = await self._ask("grade_group", entries, limit_s=limit_s)
+        if not self.judging.active:
             return verdicts
+        with author("judge"):
+            return await self.judging.group(entries, verdicts)
 
     async def _ask(self, method: str, *args: Any, limit_s: float | None = None) -> Any:
         """Call the host: in a worker where the environment wants that, else here."""

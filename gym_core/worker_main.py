@@ -1,12 +1,14 @@
-"""The inside of a worker process: load a class once, then answer one call after another until the parent goes away.
+"""The inside of a worker process: answer one call after another until the parent goes away.
 
     message = u32 length (little-endian) | pickle
-    parent → worker   (method, args)
-    worker → parent   ("ready", pid), then for each call ("ok", value) | ("refused", ErrorInfo)
+    parent → worker   (spec, memory limit in MiB, method, args); method None: only load and warm the class of the spec
+    worker → parent   ("ready", pid), then for each message ("ok", value) | ("refused", ErrorInfo)
                       | ("tool_fault", text) | ("raised", exception name, text, place, traceback)
 
+One object of each class lives here from its first message on.
+
 Both ends run the author's code with the same trust, so pickle is no wider than the import itself; code of a candidate
-never runs here, that is the sandbox's work. Started by `gym_core.workers`, not by hand.
+never runs here, that is the sandbox's work. Started by `gym_core.crew`, not by hand.
 """
 
 from __future__ import annotations
@@ -36,29 +38,24 @@ LENGTH = struct.Struct("<I")
 _PR_SET_PDEATHSIG = 1
 
 
-def main(descriptor: int, parent_pid: int, spec: str, memory_limit_mb: int) -> None:
+def main(descriptor: int, parent_pid: int) -> None:
     """Serve calls over this socket until it closes."""
     die_with(parent_pid)
-    limit_memory(memory_limit_mb)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     channel = socket.socket(fileno=descriptor)
     try:
-        serve(channel, spec)
+        serve(channel)
     except ConnectionError:  # the parent is gone or has lost interest: nobody is left to tell
         return
 
 
-def serve(channel: socket.socket, spec: str) -> None:
-    """Load the class, say so, answer calls."""
-    try:
-        target = Target(load_class(spec)())
-        target.warm()
-    except Exception as error:
-        send(channel, describe(error))
-        return
+def serve(channel: socket.socket) -> None:
+    """Say that the process is there, then answer calls."""
     send(channel, ("ready", os.getpid()))
+    targets: dict[str, Target] = {}
     with asyncio.Runner() as runner:
         while (message := receive(channel)) is not None:
-            send(channel, answer(target, runner, message))
+            send(channel, answer(targets, runner, message))
 
 
 class Target:
@@ -82,10 +79,18 @@ class Target:
         return self.host is None or self.host.needs_loop
 
 
-def answer(target: Target, runner: asyncio.Runner, message: bytes) -> tuple[Any, ...]:
-    """One call: its result, or its exception as data."""
+def answer(targets: dict[str, Target], runner: asyncio.Runner, message: bytes) -> tuple[Any, ...]:
+    """One call: its result, or its exception as data. A class that fails to load or warm is not kept."""
     try:
-        method, args = pickle.loads(message)
+        spec, memory_limit_mb, method, args = pickle.loads(message)
+        limit_memory(memory_limit_mb)
+        target = targets.get(spec)
+        if target is None:
+            target = Target(load_class(spec)())
+            target.warm()
+            targets[spec] = target
+        if method is None:
+            return ("ok", None)
         value = target.method(method)(*args)
         if inspect.iscoroutine(value):
             value = runner.run(value) if target.needs_loop else run_now(value)
@@ -131,10 +136,13 @@ def _exactly(channel: socket.socket, count: int) -> bytes | None:
 
 
 def limit_memory(limit_mb: int) -> None:
-    """Allocations beyond the limit raise MemoryError here instead of pressing the machine."""
-    if limit_mb > 0:
-        resource.setrlimit(resource.RLIMIT_AS, (limit_mb << 20, limit_mb << 20))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """Allocations beyond the limit raise MemoryError here instead of pressing the machine; 0 is no limit.
+
+    The soft limit only: the next job may be of an environment that is allowed more.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = limit_mb << 20 if limit_mb > 0 else hard
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard < 0 else min(wanted, hard), hard))
 
 
 def die_with(parent_pid: int) -> None:

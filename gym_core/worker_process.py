@@ -17,7 +17,7 @@ from gym_core.worker_main import LENGTH
 
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
-    " from gym_core.worker_main import main; main(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))"
+    " from gym_core.worker_main import main; main(int(sys.argv[2]), int(sys.argv[3]))"
 )
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 DIED = ("died",)
@@ -29,6 +29,8 @@ class Worker(asyncio.Protocol):
     def __init__(self, process: subprocess.Popen[bytes], on_lost: Callable[[Worker], None]) -> None:
         self.process = process
         self.jobs = 0
+        self.loaded: set[str] = set()
+        """Specs of the classes that it holds."""
         self.dead = asyncio.Event()
         self._on_lost = on_lost
         self._buffer = bytearray()
@@ -36,12 +38,12 @@ class Worker(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     @classmethod
-    async def launch(cls, spec: str, memory_limit_mb: int, on_lost: Callable[[Worker], None]) -> Worker:
+    async def launch(cls, on_lost: Callable[[Worker], None]) -> Worker:
         """Start a process; it is ready once `hello` says so."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         paths = json.dumps([os.path.abspath(path) for path in sys.path])
-        arguments = [paths, str(theirs.fileno()), str(os.getpid()), spec, str(memory_limit_mb)]
+        arguments = [paths, str(theirs.fileno()), str(os.getpid())]
         try:
             process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT, *arguments],
@@ -88,14 +90,13 @@ class Worker(asyncio.Protocol):
         self._on_lost(self)
 
     async def hello(self) -> tuple[Any, ...]:
-        """The first message: ("ready", pid), or why the class could not be loaded."""
+        """The first message: ("ready", pid)."""
         return await self._reply
 
     async def ask(self, data: bytes) -> tuple[Any, ...]:
-        """Send a job and wait for its answer; `DIED` when the process ended instead."""
+        """Send a message and wait for its answer; `DIED` when the process ended instead."""
         if self.dead.is_set() or self._transport is None:
             return DIED
-        self.jobs += 1
         self._reply = asyncio.get_running_loop().create_future()
         self._transport.write(LENGTH.pack(len(data)) + data)
         return await self._reply

@@ -1,36 +1,35 @@
 """Warm worker processes for what is slow or may hang: hard kill when a job overruns, a new worker in its place.
 
-    pool = WorkerPool("environments.maths.environment:Maths", size=2, timeout_s=10, queue_limit=256)
+    pool = WorkerPool("environments.maths.environment:Math", timeout_s=10, queue_limit=256, crew=crew)
     verdict = await pool.call("grade", row, None, output)
 
-Workers are fresh interpreters (never forks of this one), started at the first call or by `start()`. Each holds one
-object of the class and runs one job at a time. Callers wait in a bounded queue (`Busy` when it is full, or when the
+A pool is one class with its limits; the processes belong to a `Crew`, which any number of pools share (without one, a
+pool has its own). Workers are fresh interpreters, never forks of this one; each has one object of every class that it
+has met and runs one job at a time. Callers wait in the pool's own bounded queue (`Busy` when it is full, or when the
 wait gets too long); a caller that goes away leaves its job to finish alone. Workers die with this process.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import pickle
-import subprocess
 import time
-from collections import deque
 from typing import Any
 
-from gym_core.errors import Busy, DeadlineExceeded, EnvironmentFault, PalaestraError
+from gym_core.crew import RETRY_START_S, Crew, Said
+from gym_core.errors import DeadlineExceeded, EnvironmentFault, PalaestraError
+from gym_core.fair_queue import Lane, fail
 from gym_core.tools import ToolFault
-from gym_core.worker_process import DIED, Worker
+from gym_core.worker_process import Worker
 
 log = logging.getLogger("palaestra.workers")
 
-STARTUP_TIMEOUT_S = 60.0
-RETRY_START_S = 2.0
-"""After a worker that could not start, how long calls fail at once before another start is tried."""
+MAX_RETRY_S = 60.0
+"""A class that cannot be loaded is tried again after 2 s, 4 s, … and at last this long: each try costs a worker."""
 
 
 class WorkerPool:
-    """`size` processes that each hold one object of the class named by `spec`. Used on one event loop."""
+    """Calls on one object of the class named by `spec`, in worker processes. Used on one event loop."""
 
     def __init__(
         self,
@@ -42,58 +41,51 @@ class WorkerPool:
         *,
         max_jobs: int = 2000,
         queue_timeout_s: float = 60.0,
+        crew: Crew | None = None,
     ) -> None:
-        if size < 1:
-            raise ValueError(f"a pool needs at least one worker, not {size}")
         self.spec = spec
-        self.size = size
         self.timeout_s = timeout_s
-        self.queue_limit = queue_limit
         self.memory_limit_mb = memory_limit_mb
-        self.max_jobs = max_jobs
         self.queue_timeout_s = queue_timeout_s
         self.kills = 0
-        self._idle: list[Worker] = []
-        self._alive: set[Worker] = set()
-        self._starting: set[asyncio.Task[None]] = set()
-        self._running: set[asyncio.Task[Any]] = set()
-        self._waiting: deque[asyncio.Future[Worker]] = deque()
-        self._ended: list[subprocess.Popen[bytes]] = []
-        self._broken: PalaestraError | None = None
-        self._broken_until = 0.0
+        self.lane: Lane[Worker] = Lane(queue_limit)
+        self.crew = crew or Crew(size, max_jobs=max_jobs)
+        self._owns_crew = crew is None
+        self._fault: EnvironmentFault | None = None
+        self._faults = 0
+        self._fault_until = 0.0
         self._closed = False
+        self.crew.join(self)
+
+    @property
+    def size(self) -> int:
+        """Processes that may work for this pool at once."""
+        return self.crew.size
 
     @property
     def busy(self) -> int:
         """Jobs that run now."""
-        return len(self._running)
+        return self.lane.running
 
     @property
     def queued(self) -> int:
         """Callers that wait for a worker."""
-        return len(self._waiting)
+        return len(self.lane.waiting)
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers that are ready or at work."""
-        return sorted(worker.process.pid for worker in self._alive)
+        return self.crew.pids
 
     def start(self) -> None:
-        """Start what is missing, in the background. Calls do this by themselves."""
-        if self._closed or time.monotonic() < self._broken_until:
-            return
-        for _ in range(self.size - len(self._alive) - len(self._starting)):
-            task = asyncio.get_running_loop().create_task(self._start_one())
-            self._starting.add(task)
-            task.add_done_callback(self._starting.discard)
+        """Start the workers that are missing, in the background. Calls do this by themselves."""
+        self.crew.start()
 
     async def ready(self) -> None:
-        """Wait until the workers have arrived. Raises what kept them from starting."""
-        self.start()
-        while self._starting:
-            await asyncio.wait(set(self._starting))
-        if self._broken is not None:
-            raise self._broken
+        """Wait until the workers have arrived and are warm. Raises what kept them, or this class, from starting."""
+        await self.crew.ready()
+        if self._fault is not None:
+            raise self._fault
 
     async def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
         """Run a method of the object in a worker. `timeout_s` replaces the pool's limit on the job itself.
@@ -101,146 +93,50 @@ class WorkerPool:
         Raises `Busy`, `DeadlineExceeded` (the worker was killed), `EnvironmentFault`, or the `PalaestraError` or
         `ToolFault` that the method raised.
         """
-        try:
-            data = pickle.dumps((method, args), pickle.HIGHEST_PROTOCOL)
-        except (pickle.PicklingError, TypeError, AttributeError) as error:
-            raise EnvironmentFault(f"the arguments of {method!r} cannot travel to a worker: {error}") from None
-        worker = await self._take()
-        job = asyncio.get_running_loop().create_task(self._run(worker, data, timeout_s or self.timeout_s))
-        self._running.add(job)
-        job.add_done_callback(self._running.discard)
-        return _unwrap(await asyncio.shield(job), method)
-
-    async def close(self) -> None:
-        """Kill all workers. Callers get `EnvironmentFault`, those in the queue too."""
-        self._closed = True
-        self._fail_waiting(self._closed_fault())
-        for task in self._starting:
-            task.cancel()
-        workers = list(self._alive)
-        for worker in workers:
-            self._discard(worker)
-        pending = self._starting | self._running
-        if pending:
-            await asyncio.wait(pending)
-        for worker in workers:
-            await worker.dead.wait()
-        ended, self._ended = self._ended, []
-        if ended:
-            await asyncio.to_thread(_reap, ended)
-
-    # The queue ---------------------------------------------------------------------------------------------------
-
-    async def _take(self) -> Worker:
-        """An idle worker, or the next one that gets free."""
         if self._closed:
             raise self._closed_fault()
-        if self._idle:
-            return self._idle.pop()
-        self.start()
-        if self._broken is not None and not self._alive and not self._starting:
-            raise self._broken
-        if len(self._waiting) >= self.queue_limit:
-            raise Busy(f"{len(self._waiting)} jobs wait for {self.size} workers already", retry_after_s=1.0)
-        waiter: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        if self._fault is not None and time.monotonic() < self._fault_until:
+            raise self._fault
         try:
-            async with asyncio.timeout(self.queue_timeout_s):
-                return await waiter
-        except (TimeoutError, asyncio.CancelledError) as error:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._offer(waiter.result())
-            if isinstance(error, TimeoutError):
-                raise Busy(f"no worker was free for {self.queue_timeout_s:g} s", retry_after_s=5.0) from None
-            raise
+            data = pickle.dumps((self.spec, self.memory_limit_mb, method, args), pickle.HIGHEST_PROTOCOL)
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            raise EnvironmentFault(f"the arguments of {method!r} cannot travel to a worker: {error}") from None
+        worker = await self.crew.take(self)
+        outcome = await self.crew.run(self, worker, data, timeout_s or self.timeout_s)
+        if self._fault is not None and self.spec not in worker.loaded:
+            raise self._fault
+        return _unwrap(outcome, method)
 
-    def _offer(self, worker: Worker) -> None:
-        """Give a free worker to who waits longest."""
-        if worker not in self._alive:
-            return
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(worker)
-                return
-        self._idle.append(worker)
+    async def close(self) -> None:
+        """Take no more calls; those in the queue get `EnvironmentFault`. A crew of its own ends too, jobs included."""
+        self._closed = True
+        fail(self.lane, self._closed_fault())
+        self.crew.leave(self)
+        if self._owns_crew:
+            await self.crew.close()
 
-    def _fail_waiting(self, error: PalaestraError) -> None:
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_exception(error)
-        self._waiting.clear()
+    # What the crew asks and says -----------------------------------------------------------------------------------
+
+    def wants(self, worker: Worker) -> bool:
+        """Whether this worker should load the class ahead of its first job."""
+        return self._fault is None and self.spec not in worker.loaded
+
+    def loaded(self) -> None:
+        self._fault, self._faults, self._fault_until = None, 0, 0.0
+
+    def cannot_load(self, said: Said) -> None:
+        """Fail who waits; calls fail at once for a while, then one of them tries again."""
+        self._fault = _startup_fault(self.spec, said)
+        self._faults += 1
+        self._fault_until = time.monotonic() + min(MAX_RETRY_S, RETRY_START_S * 2.0 ** (self._faults - 1))
+        log.error("a worker could not start: %s", self._fault.message)
+        fail(self.lane, self._fault)
 
     def _closed_fault(self) -> EnvironmentFault:
         return EnvironmentFault(f"the worker pool of {self.spec} is closed")
 
-    # Workers -----------------------------------------------------------------------------------------------------
 
-    async def _run(self, worker: Worker, data: bytes, timeout_s: float) -> tuple[Any, ...]:
-        """One job on this worker; afterwards the worker is free, or replaced where it is not to be trusted."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                outcome = await worker.ask(data)
-        except TimeoutError:
-            self.kills += 1
-            outcome = ("overran", timeout_s)
-        if outcome is DIED:
-            outcome = ("died", worker.ending())
-        unsound = outcome[0] in ("overran", "died") or outcome[:2] == ("raised", "MemoryError")
-        if unsound or worker.jobs >= self.max_jobs:
-            self._discard(worker)
-            self.start()
-        else:
-            self._offer(worker)
-        return outcome
-
-    async def _start_one(self) -> None:
-        worker = await Worker.launch(self.spec, self.memory_limit_mb, self._lost)
-        try:
-            async with asyncio.timeout(STARTUP_TIMEOUT_S):
-                said = await worker.hello()
-        except TimeoutError:
-            said = ("overran", STARTUP_TIMEOUT_S)
-        except asyncio.CancelledError:
-            self._discard(worker)
-            await worker.dead.wait()
-            raise
-        if said[0] == "ready":
-            self._broken, self._broken_until = None, 0.0
-            self._alive.add(worker)
-            self._offer(worker)
-            return
-        self._discard(worker)
-        self._broken = _startup_fault(self.spec, ("died", worker.ending()) if said is DIED else said)
-        self._broken_until = time.monotonic() + RETRY_START_S
-        log.error("a worker could not start: %s", self._broken.message)
-        if not self._alive and len(self._starting) <= 1:
-            self._fail_waiting(self._broken)
-
-    def _lost(self, worker: Worker) -> None:
-        """A connection ended; where the worker was idle nobody else would notice."""
-        if worker in self._idle:
-            log.warning("an idle worker of %s is gone: %s", self.spec, worker.ending())
-            self._discard(worker)
-            self.start()
-
-    def _discard(self, worker: Worker) -> None:
-        """Kill a worker and forget it."""
-        worker.kill()
-        self._alive.discard(worker)
-        if worker in self._idle:
-            self._idle.remove(worker)
-        self._ended = [process for process in (*self._ended, worker.process) if process.poll() is None]
-
-
-def _reap(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        process.wait(timeout=10)
-
-
-def _startup_fault(spec: str, said: tuple[Any, ...]) -> EnvironmentFault:
+def _startup_fault(spec: str, said: Said) -> EnvironmentFault:
     try:
         _unwrap(said, "starting")
     except (PalaestraError, ToolFault) as error:
@@ -248,7 +144,7 @@ def _startup_fault(spec: str, said: tuple[Any, ...]) -> EnvironmentFault:
     return EnvironmentFault(f"no worker of {spec} can start: it said {said[0]!r}")
 
 
-def _unwrap(outcome: tuple[Any, ...], method: str) -> Any:
+def _unwrap(outcome: Said, method: str) -> Any:
     """The value of a job, or its exception raised here."""
     match outcome:
         case ("ok", value):

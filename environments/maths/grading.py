@@ -1,6 +1,6 @@
-r"""Two gradings of one reply: strict (ours) and published (NeMo Gym `math_with_judge` with the judge off).
+r"""Two gradings of one reply: strict (ours) and published (NeMo Gym `math_with_judge`), before any judge.
 
-    strict:     last \boxed{…} ─▶ monstrous? ─▶ one answer? ─▶ exact numbers ─▶ Math-Verify ─▶ 1.0 | 0.0
+    strict:     last \boxed{…} ─▶ monstrous? ─▶ one answer? ─▶ exact values ─▶ Math-Verify ─▶ 1.0 | 0.0
     published:  all texts ─▶ math_metric(gold = \boxed{stripped gold}, LaTeX; prediction: expression, LaTeX)
 
 Both run Math-Verify with its signal timeouts off, inside `deadline`. Source of the published rule: NVIDIA-NeMo/Gym
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,7 @@ from environments.maths.deadline import Overrun, deadline
 from environments.maths.exact import plain_number, tidy
 from environments.maths.magnitude import MAX_DIGITS, digits, monstrous
 from environments.maths.shape import candidate, wordy
+from environments.maths.surds import exact_sum
 
 STRICT_SECONDS = 3.0
 PUBLISHED_SECONDS = 5.0
@@ -26,6 +28,9 @@ PRECISION = 6
 """Decimals to which Math-Verify compares floats."""
 
 MAX_PUBLISHED_LENGTH = 200_000
+
+_OPEN = ("words", "not mathematics", "not comparable", "not decided", "Math-Verify")
+"""Reasons that are the library's word and not a rule of ours: a reader might still see that two answers are equal."""
 
 _BOX = re.compile(r"\\boxed\s*\{")
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$|\\\[(.+?)\\\]|\\\((.+?)\\\)", re.DOTALL)
@@ -43,7 +48,7 @@ def strip_delimiters(gold: str) -> str:
 
 
 def grade_strict(gold: str, text: str, *, plain_only: bool = False) -> tuple[float, str]:
-    """Reward of a reply's text, and the reason. `plain_only` wants a finished number where the gold is one."""
+    """Reward of a reply's text, and the reason. `plain_only` wants a finished value where the gold is one."""
     if not text.strip():
         return 0.0, "empty"
     boxed = last_boxed(text)
@@ -59,17 +64,28 @@ def grade_strict(gold: str, text: str, *, plain_only: bool = False) -> tuple[flo
         return 0.0, refused
     if _same_text(gold, answer):
         return 1.0, "same text"
-    return _compare(gold, answer)
+    return _compare(gold, answer, plain_only)
+
+
+def open_to_judge(reward: float, reason: str) -> bool:
+    """Whether a strict grading ended with the library's no, so that a judge may look."""
+    return reward == 0.0 and reason.startswith(_OPEN)
 
 
 def _same_text(gold: str, answer: str) -> bool:
     return re.sub(r"\s+", "", gold) == re.sub(r"\s+", "", answer)
 
 
-def _compare(gold: str, answer: str) -> tuple[float, str]:
+def _compare(gold: str, answer: str, plain_only: bool) -> tuple[float, str]:
     wanted, given = plain_number(gold), plain_number(answer)
     if wanted is not None and given is not None:
         return float(wanted == given), "exact numbers"
+    if (gold_sum := exact_sum(gold)) is not None:
+        answer_sum = exact_sum(answer)
+        if answer_sum is not None:
+            return float(gold_sum == answer_sum), "exact values"
+        if plain_only:
+            return 0.0, "not a finished value"
     if (word := wordy(gold)) is not None:
         return float(word == wordy(answer)), "words"
     try:
@@ -110,20 +126,26 @@ def quiet() -> None:
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
 
-def grade_published(gold: str, text: str) -> tuple[float, str]:
-    """The public verifier's reward. What would outlast its own timeouts is 0.0, as it is there."""
-    if len(text) > MAX_PUBLISHED_LENGTH or any(digits(part) > MAX_DIGITS for part in _evaluated(text)):
-        return 0.0, "outlasts the public verifier"
+def grade_published(gold: str, text: str) -> tuple[float, str, str | None]:
+    """The public verifier's reward, the reason, and the answer that it extracted.
+
+    What would outlast its own timeouts is 0.0 without an answer, as it is there.
+    """
+    if len(text) > MAX_PUBLISHED_LENGTH:
+        return 0.0, "outlasts the public verifier", None
     try:
         with deadline(PUBLISHED_SECONDS):
-            return _metric("\\boxed{" + strip_delimiters(gold) + "}", text), "math_metric"
+            if any(digits(part) > MAX_DIGITS for part in _evaluated(text)):
+                return 0.0, "outlasts the public verifier", None
+            reward, extracted = _metric("\\boxed{" + strip_delimiters(gold) + "}", text)
+            return reward, "math_metric", extracted
     except Overrun:
-        return 0.0, "outlasts the public verifier"
+        return 0.0, "outlasts the public verifier", None
     except (ArithmeticError, AttributeError, MemoryError, RecursionError, TypeError, ValueError) as error:
-        return 0.0, f"the public verifier raises ({type(error).__name__})"
+        return 0.0, f"the public verifier raises ({type(error).__name__})", None
 
 
-def _metric(gold: str, text: str) -> float:
+def _metric(gold: str, text: str) -> tuple[float, str | None]:
     """`math_metric` without its alarms: also its printing of what was extracted, which may raise."""
     quiet()
     from math_verify import parse, verify
@@ -132,16 +154,16 @@ def _metric(gold: str, text: str) -> float:
     given = parse(text, (ExprExtractionConfig(), LatexExtractionConfig()), parsing_timeout=None)
     wanted = parse(gold, (LatexExtractionConfig(),), parsing_timeout=None)
     if not wanted:
-        return 0.0
-    for value in (*given, *wanted):
-        str(value)
-    return float(verify(wanted, given, PRECISION, timeout_seconds=None))
+        return 0.0, None
+    shown = [str(value) for value in (*given, *wanted)]
+    return float(verify(wanted, given, PRECISION, timeout_seconds=None)), shown[0] if given else None
 
 
-def _evaluated(text: str) -> list[str]:
+def _evaluated(text: str) -> Iterator[str]:
     """The parts of a reply that Math-Verify may evaluate: boxes where there are any, else all mathematics."""
-    boxes = [text[found.end() : closing(text, found.end())] for found in _BOX.finditer(text)]
-    if boxes:
-        return boxes
-    parts = ["".join(groups) for groups in _MATH.findall(text)]
-    return parts + _ARITHMETIC.findall(text)
+    boxes = [found.end() for found in _BOX.finditer(text)]
+    for start in reversed(boxes):
+        yield text[start : closing(text, start)]
+    if not boxes:
+        yield from ("".join(groups) for groups in _MATH.findall(text))
+        yield from _ARITHMETIC.findall(text)

@@ -18,6 +18,7 @@ MAX_RECURSION = 100
 """Brackets deeper than this are not followed: their size counts as unbounded."""
 
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|[\^!(){}\[\]]|\S")
+_EXPONENT = re.compile(r"\d\s*[eE]\s*[+-]?\d{4}")
 _LETTER_DIGITS = math.log10(4.0)
 _OPEN, _CLOSE = "({[", ")}]"
 _INFINITE = math.inf
@@ -49,7 +50,7 @@ def _depth(text: str) -> int:
 
 def digits(text: str) -> float:
     """Upper bound of log10 of any number in `text`; infinite where it cannot be bounded."""
-    if _depth(text) > MAX_RECURSION:
+    if _depth(text) > MAX_RECURSION or _EXPONENT.search(text):
         return _INFINITE
     total, _ = _group(_TOKEN.findall(text), 0)
     return total

@@ -1,4 +1,4 @@
-"""Families of problems: text, exact answer, and a second route to it as a sympy expression."""
+"""A problem (text, exact answer, a second route to it as a sympy expression), and the families of plain reckoning."""
 
 from __future__ import annotations
 
@@ -12,15 +12,32 @@ from environments.maths.stories import NAMES, OBJECTS
 
 @dataclass(slots=True, frozen=True)
 class Problem:
-    """`check` is an expression whose value is the answer, found another way than `answer` was."""
+    """`check` is an expression whose value is the answer, found another way than `answer` was.
+
+    The answer is a rational number, or a sum of roots and multiples of π by units (`surds`).
+    """
 
     text: str
-    answer: Fraction
+    answer: Fraction | dict[int, Fraction]
     check: str
 
 
-def _problem(text: str, answer: int | Fraction, check: str) -> Problem:
-    return Problem(text, Fraction(answer), check)
+def problem(text: str, answer: int | Fraction | dict[int, Fraction], check: str) -> Problem:
+    return Problem(text, answer if isinstance(answer, dict) else Fraction(answer), check)
+
+
+def polynomial(coefficients: list[int]) -> str:
+    """`3x^2 - x + 5` from [5, -1, 3]; `0` where there is nothing."""
+    shown = ""
+    for power in reversed(range(len(coefficients))):
+        number = coefficients[power]
+        if not number:
+            continue
+        variable = "" if power == 0 else "x" if power == 1 else f"x^{power}"
+        size = "" if abs(number) == 1 and power else str(abs(number))
+        sign = "-" if number < 0 else "+"
+        shown += f" {sign} {size}{variable}" if shown else f"{'-' if number < 0 else ''}{size}{variable}"
+    return shown or "0"
 
 
 def _signed(number: int) -> str:
@@ -28,7 +45,7 @@ def _signed(number: int) -> str:
     return f"+ {number}" if number >= 0 else f"- {-number}"
 
 
-def _nonzero(rng: random.Random, largest: int) -> int:
+def nonzero(rng: random.Random, largest: int) -> int:
     return rng.choice([number for number in range(-largest, largest + 1) if number])
 
 
@@ -38,8 +55,8 @@ def _nonzero(rng: random.Random, largest: int) -> int:
 def sum_of_two(rng: random.Random) -> Problem:
     a, b = rng.randint(10, 99), rng.randint(10, 99)
     if rng.random() < 0.5:
-        return _problem(f"What is {a} + {b}?", a + b, f"{b}+{a}")
-    return _problem(f"What is {a} - {b}?", a - b, f"-({b}-{a})")
+        return problem(f"What is {a} + {b}?", a + b, f"{b}+{a}")
+    return problem(f"What is {a} - {b}?", a - b, f"-({b}-{a})")
 
 
 def two_step_story(rng: random.Random) -> Problem:
@@ -47,12 +64,12 @@ def two_step_story(rng: random.Random) -> Problem:
     a, b = rng.randint(5, 30), rng.randint(5, 30)
     c = rng.randint(1, a + b)
     text = f"{name} has {a} {things}, buys {b} more and gives away {c}. How many {things} does {name} have now?"
-    return _problem(text, a + b - c, f"{b}-{c}+{a}")
+    return problem(text, a + b - c, f"{b}-{c}+{a}")
 
 
 def product(rng: random.Random) -> Problem:
     a, b = rng.randint(2, 12), rng.randint(11, 40)
-    return _problem(f"What is {a} times {b}?", a * b, f"Sum({b},(k,1,{a})).doit()")
+    return problem(f"What is {a} times {b}?", a * b, f"Sum({b},(k,1,{a})).doit()")
 
 
 # Level 2 ------------------------------------------------------------------------------------------------------------
@@ -61,7 +78,7 @@ def product(rng: random.Random) -> Problem:
 def expression(rng: random.Random) -> Problem:
     a, b, c, d = (rng.randint(2, 15) for _ in range(4))
     text = f"Compute ({a} + {b}) \\cdot {c} - {d}^2."
-    return _problem(text, (a + b) * c - d * d, f"{a}*{c}+{b}*{c}-{d}**2")
+    return problem(text, (a + b) * c - d * d, f"{a}*{c}+{b}*{c}-{d}**2")
 
 
 def division_story(rng: random.Random) -> Problem:
@@ -72,13 +89,13 @@ def division_story(rng: random.Random) -> Problem:
         f"{name} shares {total} {things} equally among {boxes} boxes and then adds {extra} to one of them. "
         f"How many {things} are in that box?"
     )
-    return _problem(text, each + extra, f"Rational({total},{boxes})+{extra}")
+    return problem(text, each + extra, f"Rational({total},{boxes})+{extra}")
 
 
 def missing_number(rng: random.Random) -> Problem:
     x, a, b = rng.randint(2, 40), rng.randint(2, 9), rng.randint(2, 60)
     text = f"A number is multiplied by {a} and then {b} is added. The result is {a * x + b}. What is the number?"
-    return _problem(text, x, f"solve({a}*x+{b}-{a * x + b},x)[0]")
+    return problem(text, x, f"solve({a}*x+{b}-{a * x + b},x)[0]")
 
 
 # Level 3 ------------------------------------------------------------------------------------------------------------
@@ -88,14 +105,14 @@ def linear_equation(rng: random.Random) -> Problem:
     a, c = rng.sample([number for number in range(-9, 10) if number], 2)
     b, d = rng.randint(-30, 30), rng.randint(-30, 30)
     text = f"Solve for x: {a}x {_signed(b)} = {c}x {_signed(d)}."
-    return _problem(text, Fraction(d - b, a - c), f"solve({a}*x+{b}-({c}*x+{d}),x)[0]")
+    return problem(text, Fraction(d - b, a - c), f"solve({a}*x+{b}-({c}*x+{d}),x)[0]")
 
 
 def fraction_sum(rng: random.Random) -> Problem:
     a, c = rng.randint(1, 12), rng.randint(1, 12)
     b, d = rng.randint(2, 15), rng.randint(2, 15)
     text = f"Compute \\frac{{{a}}}{{{b}}} + \\frac{{{c}}}{{{d}}} as a fraction in lowest terms."
-    return _problem(text, Fraction(a, b) + Fraction(c, d), f"Rational({a * d}+{c * b},{b * d})")
+    return problem(text, Fraction(a, b) + Fraction(c, d), f"Rational({a * d}+{c * b},{b * d})")
 
 
 def greatest_common_divisor(rng: random.Random) -> Problem:
@@ -103,9 +120,9 @@ def greatest_common_divisor(rng: random.Random) -> Problem:
     a, b = shared * rng.randint(2, 40), shared * rng.randint(2, 40)
     if rng.random() < 0.5:
         text = f"What is the greatest common divisor of {a} and {b}?"
-        return _problem(text, math.gcd(a, b), f"max(set(divisors({a}))&set(divisors({b})))")
+        return problem(text, math.gcd(a, b), f"max(set(divisors({a}))&set(divisors({b})))")
     text = f"What is the least common multiple of {a} and {b}?"
-    return _problem(text, math.lcm(a, b), f"{a}*{b}/gcd({a},{b})")
+    return problem(text, math.lcm(a, b), f"{a}*{b}/gcd({a},{b})")
 
 
 # Level 4 ------------------------------------------------------------------------------------------------------------
@@ -114,19 +131,19 @@ def greatest_common_divisor(rng: random.Random) -> Problem:
 def remainder(rng: random.Random) -> Problem:
     a, b, modulus = rng.randint(100, 9999), rng.randint(100, 9999), rng.randint(7, 97)
     text = f"What is the remainder when {a} \\cdot {b} is divided by {modulus}?"
-    return _problem(text, a * b % modulus, f"Mod(({a}%{modulus})*({b}%{modulus}),{modulus})")
+    return problem(text, a * b % modulus, f"Mod(({a}%{modulus})*({b}%{modulus}),{modulus})")
 
 
 def linear_system(rng: random.Random) -> Problem:
     x, y = rng.randint(-9, 9), rng.randint(-9, 9)
     while True:
-        a, b, c, d = (_nonzero(rng, 7) for _ in range(4))
+        a, b, c, d = (nonzero(rng, 7) for _ in range(4))
         if a * d != b * c:
             break
     e, f = a * x + b * y, c * x + d * y
     text = f"If {a}x {_signed(b)}y = {e} and {c}x {_signed(d)}y = {f}, what is x \\cdot y?"
     solved = f"solve([{a}*x+{b}*y-({e}),{c}*x+{d}*y-({f})],[x,y])"
-    return _problem(text, x * y, f"(lambda s: s[x]*s[y])({solved})")
+    return problem(text, x * y, f"(lambda s: s[x]*s[y])({solved})")
 
 
 def arithmetic_series(rng: random.Random) -> Problem:
@@ -136,14 +153,14 @@ def arithmetic_series(rng: random.Random) -> Problem:
         f"What is the sum of its first {count} terms?"
     )
     answer = sum(first + step * k for k in range(count))
-    return _problem(text, answer, f"Rational({count}*(2*({first})+({count}-1)*{step}),2)")
+    return problem(text, answer, f"Rational({count}*(2*({first})+({count}-1)*{step}),2)")
 
 
 def percentage(rng: random.Random) -> Problem:
     base, up, down = rng.randint(2, 40) * 50, rng.randint(1, 9) * 10, rng.randint(1, 9) * 10
     text = f"A price of {base} rises by {up} percent and then falls by {down} percent. What is the final price?"
     answer = Fraction(base) * (100 + up) * (100 - down) / 10000
-    return _problem(text, answer, f"{base}*(1+Rational({up},100))*(1-Rational({down},100))")
+    return problem(text, answer, f"{base}*(1+Rational({up},100))*(1-Rational({down},100))")
 
 
 # Level 5 ------------------------------------------------------------------------------------------------------------
@@ -157,7 +174,7 @@ def choose(rng: random.Random) -> Problem:
         "How many committees have at least one woman and at least one man?"
     )
     answer = math.comb(women + men, size) - math.comb(women, size) - math.comb(men, size)
-    return _problem(text, answer, f"sum(binomial({women},i)*binomial({men},{size}-i) for i in range(1,{size}))")
+    return problem(text, answer, f"sum(binomial({women},i)*binomial({men},{size}-i) for i in range(1,{size}))")
 
 
 def geometric_series(rng: random.Random) -> Problem:
@@ -165,20 +182,20 @@ def geometric_series(rng: random.Random) -> Problem:
     shown = ", ".join(str(first * ratio**k) for k in range(3))
     text = f"What is the sum of the first {count} terms of the geometric sequence {shown}, \\dots?"
     answer = sum(first * ratio**k for k in range(count))
-    return _problem(text, answer, f"{first}*({ratio}**{count}-1)/({ratio}-1)")
+    return problem(text, answer, f"{first}*({ratio}**{count}-1)/({ratio}-1)")
 
 
 def quadratic(rng: random.Random) -> Problem:
     p, q, a = rng.randint(-12, 12), rng.randint(-12, 12), rng.randint(1, 4)
     b, c = -a * (p + q), a * p * q
     text = f"Let r and s be the roots of {a}x^2 {_signed(b)}x {_signed(c)} = 0. What is r^2 + s^2?"
-    return _problem(text, p * p + q * q, f"Rational({b},{a})**2-2*Rational({c},{a})")
+    return problem(text, p * p + q * q, f"Rational({b},{a})**2-2*Rational({c},{a})")
 
 
 def modular_power(rng: random.Random) -> Problem:
     base, exponent, modulus = rng.randint(2, 50), rng.randint(20, 400), rng.randint(11, 101)
     text = f"What is the remainder when {base}^{{{exponent}}} is divided by {modulus}?"
-    return _problem(text, pow(base, exponent, modulus), f"Mod({base}**{exponent},{modulus})")
+    return problem(text, pow(base, exponent, modulus), f"Mod({base}**{exponent},{modulus})")
 
 
 # Level 6 ------------------------------------------------------------------------------------------------------------
@@ -192,7 +209,7 @@ def paths(rng: random.Random) -> Problem:
         f"without passing through ({x},{y})?"
     )
     through = f"binomial({x + y},{x})*binomial({width + height - x - y},{width - x})"
-    return _problem(text, _count_paths(width, height, (x, y)), f"binomial({width + height},{width})-{through}")
+    return problem(text, _count_paths(width, height, (x, y)), f"binomial({width + height},{width})-{through}")
 
 
 def _count_paths(width: int, height: int, blocked: tuple[int, int]) -> int:
@@ -207,14 +224,14 @@ def _count_paths(width: int, height: int, blocked: tuple[int, int]) -> int:
 
 
 def polynomial_integral(rng: random.Random) -> Problem:
-    a, b, c = _nonzero(rng, 9), rng.randint(-9, 9), rng.randint(-9, 9)
+    a, b, c = nonzero(rng, 9), rng.randint(-9, 9), rng.randint(-9, 9)
     low = rng.randint(-3, 2)
     high = low + rng.randint(1, 4)
     text = f"Evaluate \\int_{{{low}}}^{{{high}}} ({a}x^2 {_signed(b)}x {_signed(c)}) \\, dx."
     answer = sum(
         (Fraction(k, n) * (Fraction(high) ** n - Fraction(low) ** n) for k, n in ((a, 3), (b, 2), (c, 1))), Fraction(0)
     )
-    return _problem(text, answer, f"integrate({a}*x**2+{b}*x+{c},(x,{low},{high}))")
+    return problem(text, answer, f"integrate({a}*x**2+{b}*x+{c},(x,{low},{high}))")
 
 
 def congruences(rng: random.Random) -> Problem:
@@ -224,7 +241,7 @@ def congruences(rng: random.Random) -> Problem:
         f"Find the smallest non-negative integer that leaves remainder {hidden % m} when divided by {m}, "
         f"{hidden % n} when divided by {n} and {hidden % k} when divided by {k}."
     )
-    return _problem(text, hidden, f"crt([{m},{n},{k}],[{hidden % m},{hidden % n},{hidden % k}])[0]")
+    return problem(text, hidden, f"crt([{m},{n},{k}],[{hidden % m},{hidden % n},{hidden % k}])[0]")
 
 
 def inclusion_exclusion(rng: random.Random) -> Problem:
@@ -234,4 +251,4 @@ def inclusion_exclusion(rng: random.Random) -> Problem:
     answer = sum(1 for number in range(1, limit + 1) if number % a and number % b and number % c)
     singles = f"{limit}//{a}-{limit}//{b}-{limit}//{c}"
     pairs = f"{limit}//{a * b}+{limit}//{a * c}+{limit}//{b * c}"
-    return _problem(text, answer, f"{limit}-{singles}+{pairs}-{limit}//{a * b * c}")
+    return problem(text, answer, f"{limit}-{singles}+{pairs}-{limit}//{a * b * c}")

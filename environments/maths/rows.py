@@ -1,27 +1,23 @@
-"""Rows from outside: published math rows, and the raw shapes of DAPO and Skywork that their blends point to."""
+"""Rows from outside: what is kept, and the gold answer, which must be readable before anybody is graded by it."""
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
+from environments.maths.blends import PLACEHOLDER, first_of, refuse
+from environments.maths.deadline import Overrun, deadline
 from environments.maths.exact import plain_number, tidy
-from environments.maths.grading import parse_boxed, strip_delimiters
+from environments.maths.grading import STRICT_SECONDS, parse_boxed, strip_delimiters
+from environments.maths.magnitude import monstrous
 from gym_core.contracts import Task
 from gym_core.errors import BadRow
 
-PLACEHOLDER = "_hf_placeholder"
-
 
 def ingest(task: Task) -> Task:
-    """Keep what the row says, drop its null padding, prepare the gold answer. Raises `BadRow` naming the field."""
+    """Keep what the row says, drop its null padding, check the gold answer. Raises `BadRow` naming the field."""
     if task.get(PLACEHOLDER) is not None:
-        raise BadRow(
-            "this row is a placeholder: its question and answer still lie in another dataset",
-            field=PLACEHOLDER,
-            hint="resolve the blend's placeholders (DAPO-Math-17k, Skywork-OR1) before sending its rows",
-        )
+        raise refuse(task.fields)
     fields = {name: value for name, value in task.fields.items() if value is not None}
     answer, where = _answer(fields)
     _check(answer, where)
@@ -34,7 +30,7 @@ def _answer(fields: dict[str, Any]) -> tuple[str, str]:
     if "expected_answer" in fields:
         where, answer = "expected_answer", fields["expected_answer"]
     elif isinstance(fields.get("reward_model"), dict) and fields["reward_model"].get("ground_truth") is not None:
-        where, answer = "reward_model.ground_truth", _first(fields["reward_model"]["ground_truth"])
+        where, answer = "reward_model.ground_truth", first_of(fields["reward_model"]["ground_truth"])
     else:
         raise BadRow("a math row needs `expected_answer`", field="expected_answer")
     if isinstance(answer, int | float) and not isinstance(answer, bool):
@@ -44,36 +40,29 @@ def _answer(fields: dict[str, Any]) -> tuple[str, str]:
     return answer, where
 
 
-def _first(answer: Any) -> Any:
-    """Skywork writes some answers as a JSON list or object in text: its first element is meant."""
-    if isinstance(answer, str) and answer.strip()[:1] in ("[", "{"):
-        try:
-            parsed = json.loads(answer)
-        except ValueError:
-            return answer
-        values = list(parsed.values()) if isinstance(parsed, dict) else parsed
-        return values[0] if values else answer
-    return answer
-
-
 def _check(answer: str, where: str) -> None:
     """Refuse a gold answer that no reply could ever match."""
     if not _balanced(answer):
         raise BadRow(
-            f"`{where}` cannot be read as mathematics: its braces do not match: {answer!r}",
+            f"`{where}` cannot be read as mathematics: its braces do not match: {answer[:200]!r}",
             field=where,
             hint=r"write it as LaTeX, for example \frac{1}{2}",
         )
     stripped = strip_delimiters(answer)
     if stripped and plain_number(tidy(stripped)) is not None:
         return
+    if monster := monstrous(tidy(stripped)):
+        raise BadRow(f"`{where}` is too large to compare anything with: {monster}", field=where)
     try:
-        parsed = parse_boxed(stripped) if stripped else []
+        with deadline(STRICT_SECONDS):
+            parsed = parse_boxed(stripped) if stripped else []
+    except Overrun:
+        raise BadRow(f"`{where}` cannot be read within {STRICT_SECONDS:g} s: {answer[:200]!r}", field=where) from None
     except (ArithmeticError, AttributeError, RecursionError, TypeError, ValueError) as error:
         raise BadRow(f"`{where}` cannot be read as mathematics: {error}", field=where) from None
     if not parsed:
         raise BadRow(
-            f"`{where}` cannot be read as mathematics: {answer!r}",
+            f"`{where}` cannot be read as mathematics: {answer[:200]!r}",
             field=where,
             hint=r"write it as LaTeX, for example \frac{1}{2}",
         )
@@ -87,12 +76,3 @@ def _balanced(text: str) -> bool:
         if depth < 0:
             return False
     return depth == 0
-
-
-def from_raw(raw: dict[str, Any]) -> dict[str, Any]:
-    """A DAPO-Math-17k or Skywork-OR1 row as a task row: `prompt` becomes the input, nothing is lost."""
-    prompt = raw.get("prompt")
-    if not isinstance(prompt, list) or not prompt:
-        raise BadRow("a raw row needs `prompt`, a list of messages", field="prompt")
-    rest = {name: value for name, value in raw.items() if name != "prompt" and value is not None}
-    return {**rest, "responses_create_params": {"input": prompt}}

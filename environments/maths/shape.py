@@ -94,7 +94,7 @@ def candidate(gold: str, answer: str, *, plain_only: bool) -> tuple[str, str]:
             return "", "an unfinished calculation"
     if _UNFINISHED.search(answer) and not _UNFINISHED.search(gold):
         return "", "an unfinished calculation"
-    if (wanted := unit(gold)) and (given := unit(answer)) and wanted != given:
+    if wordy(gold) is None and (wanted := unit(gold)) and (given := unit(answer)) and wanted != given:
         return "", "another unit"
     return answer, ""
 

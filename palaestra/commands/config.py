@@ -9,13 +9,14 @@ import click
 
 
 @click.command("config")
-@click.argument("section", type=click.Choice(["agent", "environments", "policy", "recipe"]), required=False)
+@click.argument("section", type=click.Choice(["agent", "environments", "judge", "policy", "recipe"]), required=False)
 @click.option("--config", "config_file", type=click.Path(exists=True, path_type=Path), help="a TOML file to read")
 @click.option("--recipe", "recipe_name", default="demo", show_default=True, help="the recipe that `recipe` shows")
 def command(section: str | None, config_file: Path | None, recipe_name: str) -> None:
     """Show settings: defaults < file < environment (PALAESTRA_SECTION_KEY) < flags. Secrets are masked."""
     from agent_server.config import AgentConfig
     from gym_core.config import load, show
+    from gym_core.judge.config import JudgeConfig
     from gym_core.server import EnvironmentServiceConfig
     from palaestra.options import print_json
     from trainer.config import load_recipe
@@ -23,7 +24,7 @@ def command(section: str | None, config_file: Path | None, recipe_name: str) -> 
     if section == "recipe":
         print_json(load_recipe(recipe_name))
         return
-    kinds: dict[str, Any] = {"agent": AgentConfig, "environments": EnvironmentServiceConfig}
+    kinds: dict[str, Any] = {"agent": AgentConfig, "environments": EnvironmentServiceConfig, "judge": JudgeConfig}
     if section in (None, "policy"):
         from policy_server.config import PolicyConfig
 

@@ -23,6 +23,8 @@ from gym_core.environment import (
     tool,
 )
 from gym_core.errors import BadRow, JudgeFault
+from gym_core.judge.judge import Judge
+from gym_core.judge.protocols import EQUIVALENCE
 
 
 class Sums(Environment):
@@ -155,10 +157,11 @@ class Longest(Environment):
 
 
 class Heavy(Environment):
-    """Graded in workers, in the way the reply asks for."""
+    """Graded in workers, in the way the reply asks for; its verdicts tell which worker it was, so they differ."""
 
     name = "heavy"
     worker = True
+    pure = False
     verify_timeout_s = 0.5
 
     def warm(self) -> None:
@@ -232,3 +235,120 @@ class Unstartable:
 
     def __init__(self) -> None:
         raise RuntimeError("no licence file")
+
+
+class Other(Plain):
+    """A second class beside `Plain`."""
+
+    def double(self, number: int) -> int:
+        return 3 * number
+
+
+class Warmed(Plain):
+    """Counts its warming."""
+
+    count = 0
+
+    def warm(self) -> None:
+        self.count += 1
+
+    def times_warmed(self) -> int:
+        return self.count
+
+
+class Slow:
+    """Takes a while to warm."""
+
+    def warm(self) -> None:
+        threading.Event().wait(0.4)
+
+    def ok(self) -> str:
+        return "ok"
+
+
+class Deadly:
+    """Takes its process with it while it loads."""
+
+    def __init__(self) -> None:
+        os._exit(4)
+
+
+class Pure(Environment):
+    """Graded in workers by a rule alone, so that its verdicts may be kept. Says how often it was asked."""
+
+    name = "pure"
+    worker = True
+    asked: ClassVar[int] = 0
+
+    def ingest(self, task: Task) -> Task:
+        return task
+
+    def verify(self, task: Task, session: Session, reply: Reply) -> Verdict:
+        if reply.text == "raise":
+            raise KeyError("boom")
+        type(self).asked += 1
+        return Verdict(reward=float(reply.text == task["gold"]), details={"asked": self.asked})
+
+
+class Opinion(Environment):
+    """An exact answer is right, an empty one wrong; about anything else a judge is asked, as the reply wants it."""
+
+    name = "opinion"
+    worker = True
+
+    def make(self, rng: random.Random, level: int) -> dict[str, Any]:
+        return {"prompt": f"name {rng.randrange(10**6)}", "gold": "one"}
+
+    def ingest(self, task: Task) -> Task:
+        return msgspec.structs.replace(task, hidden={"gold": task.fields["answer"]})
+
+    def verify(self, task: Task, session: Session, reply: Reply) -> Verdict:
+        return Verdict(reward=float(reply.text == task["gold"]), details={"pid": os.getpid()})
+
+    def verify_published(self, task: Task, session: Session, reply: Reply) -> float:
+        return 0.5 if reply.text else 0.0
+
+    async def judge(
+        self, task: Task, session: Session, reply: Reply, verdict: Verdict, judge: Judge
+    ) -> float | Verdict:
+        if verdict.reward == 1.0:
+            return verdict
+        if reply.text == "raise":
+            raise KeyError("boom")
+        if reply.text == "outside":
+            return 7.0
+        if reply.text == "wait":
+            await asyncio.Event().wait()
+        ruling = await judge.ask(EQUIVALENCE, question="q", first=task["gold"], second=reply.text)
+        return float(ruling.value)
+
+
+class Needy(Opinion):
+    """Gives no verdict without a judge."""
+
+    name = "needy"
+    needs_judge = True
+
+
+class Contest(Environment):
+    """A group in which the judge is asked about each member that is not empty."""
+
+    name = "contest"
+    group_deadline_s = 0.2
+
+    def verify_group(self, entries: list[GroupEntry]) -> list[float | Verdict]:
+        return [0.25 if entry.reply.text else 0.0 for entry in entries]
+
+    async def judge_group(
+        self, entries: list[GroupEntry], verdicts: list[Verdict], judge: Judge
+    ) -> list[float | Verdict]:
+        if any(entry.reply.text == "few" for entry in entries):
+            return []
+        ruled: list[float | Verdict] = []
+        for entry, verdict in zip(entries, verdicts, strict=True):
+            if verdict.reward == 0.0:
+                ruled.append(verdict)
+                continue
+            ruling = await judge.ask(EQUIVALENCE, question="q", first="one", second=entry.reply.text)
+            ruled.append(float(ruling.value))
+        return ruled

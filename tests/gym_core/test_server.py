@@ -341,6 +341,62 @@ async def test_a_full_worker_queue_answers_429_with_a_time() -> None:
         assert all(int(reply.headers["Retry-After"]) >= 1 for reply in busy)
 
 
+# Verdicts that are known already ---------------------------------------------------------------------------------
+
+
+async def cached(client: Client, name: str) -> tuple[float, float]:
+    lines = (await client.get("/metrics")).text.splitlines()
+    start = 'palaestra_verdict_cache{answer="%s",environment="' + name + '"} '
+    hit, miss = (next(line for line in lines if line.startswith(start % answer)) for answer in ("hit", "miss"))
+    return float(hit.rsplit(" ", 1)[1]), float(miss.rsplit(" ", 1)[1])
+
+
+async def test_words_that_were_graded_before_cost_no_worker() -> None:
+    row = {"responses_create_params": {"input": "q"}, "gold": "x"}
+    async with service("Pure", workers=1) as client:
+        for _ in range(3):
+            verdict = (await verify(client, row, "x", mine=1)).json()["verdict"]
+            assert (verdict["reward"], verdict["details"]) == (1.0, {"asked": 1})
+        assert (await verify(client, row, "y", mine=1)).json()["verdict"]["details"] == {"asked": 2}
+        assert (await verify(client, {**row, "gold": "y"}, "y", mine=1)).json()["reward"] == 1.0
+        assert await cached(client, "pure") == (2.0, 3.0)
+
+
+async def test_replies_side_by_side_that_say_the_same_are_graded_once() -> None:
+    row = {"responses_create_params": {"input": "q"}, "gold": "x"}
+    async with service("Pure", workers=2) as client:
+        replies = await asyncio.gather(*(verify(client, row, "x") for _ in range(16)))
+        assert [reply.json()["verdict"]["details"]["asked"] for reply in replies] == [1] * 16
+        assert await cached(client, "pure") == (15.0, 1.0)
+
+
+async def test_failures_are_not_kept() -> None:
+    row = {"responses_create_params": {"input": "q"}, "gold": "x"}
+    async with service("Pure") as client:
+        for _ in range(2):
+            assert error(await verify(client, row, "raise"))[:2] == (500, "environment_fault")
+        assert await cached(client, "pure") == (0.0, 0.0)
+
+
+async def test_the_cache_can_be_switched_off_and_is_off_where_verdicts_differ() -> None:
+    row = {"responses_create_params": {"input": "q"}, "gold": "x"}
+    async with service("Pure", workers=1, verdict_cache=0) as client:
+        said = [(await verify(client, row, "x")).json()["verdict"]["details"]["asked"] for _ in range(2)]
+        assert said == [1, 2]
+    async with service("Heavy", "Counter", "Longest", "Waiting") as client:
+        assert all(found.cache is None for found in client.services.values())  # type: ignore[attr-defined]
+
+
+async def test_environments_share_their_workers() -> None:
+    async with service("Heavy", "Pure", workers=1) as client:
+        services = client.services  # type: ignore[attr-defined]
+        assert services["heavy"].pool.crew is services["pure"].pool.crew
+        await services["pure"].pool.ready()
+        assert len(services["heavy"].pool.pids) == 1
+        (worker,) = services["heavy"].pool.crew._alive
+        assert len(worker.loaded) == 2
+
+
 # Sessions and tools ----------------------------------------------------------------------------------------------
 
 

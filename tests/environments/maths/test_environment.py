@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from environments.maths.blends import reshape
 from environments.maths.deadline import Overrun, deadline
 from environments.maths.environment import Math
 from environments.maths.grading import grade_published, grade_strict
-from environments.maths.rows import from_raw
 from gym_core.contracts import Task
 from gym_core.environment import Session
 from gym_core.errors import BadRow
@@ -82,10 +82,10 @@ def test_a_number_is_an_answer():
 
 def test_raw_rows_of_dapo_and_skywork():
     raw = {"prompt": [{"role": "user", "content": "2+3?"}], "reward_model": {"ground_truth": '["5"]'}, "extra": None}
-    task = ingest(from_raw(raw))
+    task = ingest(reshape(raw))
     assert reward(task, r"\boxed{5}") == 1.0
     with pytest.raises(BadRow):
-        from_raw({"question": "2+3?"})
+        reshape({"prompt": []})
 
 
 @given(st.text(max_size=300))
