@@ -49,6 +49,14 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
     return torch.mm(x, weight.t())
 
 
+def product_relu(x: Tensor, weight: Tensor) -> Tensor:
+    """relu(x W^T) without autograd."""
+    if _goes_to_onednn(x, weight):
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "relu", [], "")
+        return result
+    return torch.mm(x, weight.t()).relu_()
+
+
 def product_add(residual: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """residual + x W^T without autograd."""
     if _goes_to_onednn(x, weight):

@@ -6,7 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.kernels.norm import gated_rms_norm, gated_rms_norm_reference, rms_norm, rms_norm_reference
+from model.kernels.norm import (
+    add_rms_norm,
+    add_rms_norm_reference,
+    gated_rms_norm,
+    gated_rms_norm_reference,
+    rms_norm,
+    rms_norm_reference,
+)
 
 EPS = 1e-5
 
@@ -53,3 +60,27 @@ def test_zero_rows_stay_finite() -> None:
     y = rms_norm(x, torch.ones(8), EPS)
     y.sum().backward()
     assert y.abs().max() == 0 and torch.isfinite(x.grad).all()
+
+
+def test_norm_with_residual_is_the_sum_and_its_norm() -> None:
+    x, residual = (torch.randn(3, 6, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    weight = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    y, total = add_rms_norm(x, residual, weight, EPS)
+    assert torch.equal(total, x + residual)
+    assert torch.equal(y, rms_norm(total, weight, EPS))
+    torch.testing.assert_close(y, add_rms_norm_reference(x, residual, weight, EPS)[0])
+    assert torch.autograd.gradcheck(lambda x, r, w: add_rms_norm(x, r, w, EPS), (x, residual, weight))
+
+
+def test_a_wide_residual_stays_wide() -> None:
+    x, residual, weight = torch.randn(2, 8).bfloat16(), torch.randn(2, 8), torch.ones(8)
+    y, total = add_rms_norm(x, residual, weight, EPS)
+    assert y.dtype == torch.bfloat16 and total.dtype == torch.float32
+    assert torch.equal(total, residual + x.float())
+
+
+def test_a_frozen_weight_gets_no_gradient() -> None:
+    y, z = torch.randn(3, 8, requires_grad=True), torch.randn(3, 8)
+    weight = torch.ones(8)
+    (rms_norm(y, weight, EPS) + gated_rms_norm(y, z, weight, EPS, 2)).sum().backward()
+    assert y.grad is not None and weight.grad is None

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from model.kernels.router import choose, dense_weights, route
+from model.kernels.router import (
+    Groups,
+    choose,
+    choose_reference,
+    count_experts,
+    dense_weights,
+    gate_logits,
+    route,
+    route_logits,
+    route_reference,
+)
 
 
 def test_worked_by_hand() -> None:
@@ -61,3 +73,97 @@ def test_dense_weights_are_the_same_weights() -> None:
     dense = dense_weights(x @ gate.t(), bias, 3, 2.5, True)
     assert torch.equal(dense.gather(1, routing.experts), routing.weights)
     assert (dense != 0).sum(-1).tolist() == [3] * 6
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_choice_equals_the_specification_with_ties_and_without_numbers(data: st.DataObject) -> None:
+    groups = data.draw(st.integers(1, 3))
+    experts = groups * data.draw(st.integers(2, 5))
+    chosen = data.draw(st.integers(1, groups))
+    top_k = data.draw(st.integers(1, experts // groups * chosen))
+    values = st.sampled_from([0.0, 0.25, 0.5, 1.0, float("nan")])
+    scores = torch.tensor(data.draw(st.lists(st.lists(values, min_size=experts, max_size=experts), max_size=4)))
+    scores = scores.view(-1, experts)
+    bias = torch.tensor(data.draw(st.lists(st.sampled_from([0.0, 0.25, 64.5]), min_size=experts, max_size=experts)))
+    got = choose(scores, bias, top_k, Groups(groups, chosen))
+    assert torch.equal(got, choose_reference(scores, bias, top_k, Groups(groups, chosen)))
+    assert all(len(set(row)) == top_k for row in got.tolist())
+
+
+def test_a_group_is_worth_its_two_best() -> None:
+    # groups {0.9, 0.1, 0}, {0.6, 0.5, 0}, {0.4, 0.4, 0.4}: worth 1.0, 1.1, 0.8
+    scores = torch.tensor([[0.9, 0.1, 0.0, 0.6, 0.5, 0.0, 0.4, 0.4, 0.4]])
+    assert choose(scores, torch.zeros(9), 2, Groups(3, 1)).tolist() == [[3, 4]]
+    assert choose(scores, torch.zeros(9), 3, Groups(3, 2)).tolist() == [[0, 3, 4]]
+
+
+def test_scores_that_are_not_numbers_are_chosen_last_and_seen() -> None:
+    logits = torch.tensor([[float("nan"), 1.0, 2.0], [float("nan")] * 3])
+    routing = route_logits(logits, torch.zeros(3), 2, 1.0, False)
+    assert routing.experts.tolist() == [[2, 1], [0, 1]]
+    assert torch.isfinite(routing.weights[0]).all() and routing.weights[1].isnan().all()
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_fast_equals_reference(normalise: bool) -> None:
+    draw = torch.Generator().manual_seed(6)
+    parts = [torch.randn(shape, generator=draw, dtype=torch.float64) for shape in ((9, 5), (8, 5))]
+    bias = torch.randn(8, generator=draw)
+    grads = []
+    for form in (route, route_reference):
+        x, gate = leaves = [part.clone().requires_grad_() for part in parts]
+        routing = form(x, gate, bias, 3, 2.5, normalise)
+        routing.weights.sin().sum().backward()
+        grads.append([routing.experts, routing.weights.detach(), *(leaf.grad for leaf in leaves)])
+    for ours, expected in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-14)
+
+
+def test_a_recorded_choice_is_replayed_with_live_weights() -> None:
+    draw = torch.Generator().manual_seed(8)
+    x, gate = torch.randn(4, 3, generator=draw).double(), torch.randn(6, 3, generator=draw).double().requires_grad_()
+    bias = torch.randn(6, generator=draw)
+    live = route(x, gate, bias, 2, 2.5, True)
+    recorded = torch.tensor([[5, 0], [1, 1], [-1, 3], [2, 4]], dtype=torch.int8)
+    routing = route(x, gate, bias, 2, 2.5, True, recorded=recorded)
+    assert routing.experts.tolist() == [[5, 0], [1, 1], live.experts[2].tolist(), [2, 4]]
+    scores = torch.sigmoid(x @ gate.t())
+    torch.testing.assert_close(routing.weights[0], 2.5 * scores[0, [5, 0]] / scores[0, [5, 0]].sum())
+    torch.testing.assert_close(routing.weights[1], torch.full((2,), 1.25).double())
+    assert torch.autograd.gradcheck(lambda g: route(x, g, bias, 2, 2.5, True, recorded=recorded).weights, (gate,))
+    # What was recorded from this very router changes nothing.
+    same = route(x, gate, bias, 2, 2.5, True, recorded=live.experts.to(torch.uint8))
+    assert torch.equal(same.experts, live.experts) and torch.equal(same.weights, live.weights)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "message"),
+    [
+        (torch.zeros(2, 3), r"must be \(2, 2\), got \(2, 3\)"),
+        (torch.tensor([[0, 9], [1, 2]]), "expert 9 is not one of 6"),
+    ],
+)
+def test_records_that_do_not_fit_are_refused(recorded: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        route_logits(torch.zeros(2, 6), torch.zeros(6), 2, 1.0, True, recorded=recorded)
+
+
+@pytest.mark.parametrize(("groups", "top_k"), [(Groups(4, 1), 1), (Groups(3, 4), 1), (Groups(3, 1), 3)])
+def test_groups_that_do_not_fit_are_refused(groups: Groups, top_k: int) -> None:
+    with pytest.raises(ValueError, match="group"):
+        route_logits(torch.zeros(2, 6), torch.zeros(6), top_k, 1.0, True, groups=groups)
+
+
+def test_counts_of_the_tokens_counted() -> None:
+    experts = torch.tensor([[0, 2], [2, 3], [0, 2]])
+    assert count_experts(experts, 5).tolist() == [2, 0, 3, 1, 0]
+    assert count_experts(experts, 5, torch.tensor([True, False, False])).tolist() == [1, 0, 1, 0, 0]
+    assert count_experts(experts[:0], 5).tolist() == [0] * 5
+
+
+def test_logits_of_narrow_inputs_are_wide() -> None:
+    x, gate = torch.randn(3, 64).bfloat16(), torch.randn(4, 64).bfloat16()
+    logits = gate_logits(x, gate)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, (x.double() @ gate.double().t()).float())
