@@ -24,6 +24,7 @@ def installed() -> dict[str, bool]:
         "ray": _module("ray"),
         "transformers (oracle)": _module("transformers"),
         "openai client": _module("openai"),
+        "triton (interpreter)": _module("triton"),
         "published rows": (ROOT.parent / "shared" / "rows").is_dir(),
         "bubblewrap": shutil.which("bwrap") is not None,
         "gpu": _gpu(),

@@ -12,11 +12,21 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Triton decides at its first import whether kernels are interpreted, and other libraries import it too.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = ROOT.parent / "shared" / "rows"
 RECORDS = ROOT / ".pytest_cache" / "capabilities"
-_MODULES = {"torch": "torch", "ray": "ray", "transformers": "transformers (oracle)", "openai": "openai client"}
+_MODULES = {
+    "torch": "torch",
+    "ray": "ray",
+    "transformers": "transformers (oracle)",
+    "openai": "openai client",
+    "triton": "triton (interpreter)",
+}
 _used: set[str] = set()
 
 

@@ -6,12 +6,18 @@ query head j reads key head j // (Hq / Hkv).
 
 from __future__ import annotations
 
+import importlib
+import inspect
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.kernels.triton_layout import triton_layout
+from model.kernels.triton_support import wanted
 from model.layout import PackedLayout
 
 
@@ -28,7 +34,14 @@ class AttentionShape(NamedTuple):
 
 
 def attention(qkv: Tensor, shape: AttentionShape, layout: PackedLayout) -> Tensor:
-    """qkv [T, (Hq + 2 Hkv) dh] -> [T, Hq dh]. Sequences of similar length share a padded batch."""
+    """qkv [T, (Hq + 2 Hkv) dh] -> [T, Hq dh]: torch's flash attention over packed rows on a GPU, else buckets."""
+    if qkv.is_cuda and qkv.dtype in (torch.bfloat16, torch.float16) and _varlen() is not None:
+        return _packed(qkv, shape, layout)
+    return _bucketed(qkv, shape, layout)
+
+
+def _bucketed(qkv: Tensor, shape: AttentionShape, layout: PackedLayout) -> Tensor:
+    """Sequences of similar length share a padded batch."""
     rows, buckets = layout.padded
     spread = rows.spread(qkv)
     outputs = []
@@ -39,6 +52,25 @@ def attention(qkv: Tensor, shape: AttentionShape, layout: PackedLayout) -> Tenso
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=shape.num_heads != shape.num_kv_heads)
         outputs.append(out.transpose(1, 2).reshape(bucket.batch * bucket.length, -1))
     return rows.collect(torch.cat(outputs) if len(outputs) > 1 else outputs[0])
+
+
+@lru_cache(maxsize=1)
+def _varlen() -> Callable[..., Tensor] | None:
+    """torch's attention over cu_seqlens, causal and grouped, where this torch has it in a form we know."""
+    module = importlib.import_module("torch.nn.attention.varlen")
+    known = inspect.signature(module.varlen_attn).parameters
+    if "window_size" not in known:
+        return None
+    # Older ones take fewer key heads than query heads without being told.
+    grouped = {"enable_gqa": True} if "enable_gqa" in known else {}
+    return partial(module.varlen_attn, window_size=(-1, 0), **grouped)
+
+
+def _packed(qkv: Tensor, shape: AttentionShape, layout: PackedLayout) -> Tensor:
+    varlen = _varlen()
+    assert varlen is not None
+    bounds, longest = triton_layout(layout).cu_seqlens, int(layout.lengths.max())
+    return varlen(*shape.split(qkv), bounds, bounds, longest, longest).flatten(1)
 
 
 def attention_reference(qkv: Tensor, shape: AttentionShape, layout: PackedLayout) -> Tensor:
@@ -55,11 +87,18 @@ def attention_reference(qkv: Tensor, shape: AttentionShape, layout: PackedLayout
     return torch.cat(outputs).to(qkv.dtype)
 
 
-def attend_cached(q: Tensor, keys: Tensor, values: Tensor, visible: Tensor) -> Tensor:
-    """q [B, Lq, Hq, dh] against cached keys and values [B, Hkv, Lk, dh] -> [B, Lq, Hq dh].
+def attend_cached(q: Tensor, keys: Tensor, values: Tensor, visible: Tensor, slots: Tensor | None = None) -> Tensor:
+    """q [B, Lq, Hq, dh] against cached keys and values [S, Hkv, Lk, dh] -> [B, Lq, Hq dh].
 
-    visible [B, Lq]: how many cached positions each query may read (its own included), at least one.
+    visible [B, Lq]: how many cached positions each query may read (its own included), at least one. slots [B]: whose
+    keys and values each row reads (None: row b those of slot b).
     """
+    if wanted(q) and not torch.is_grad_enabled():
+        from model.kernels.attention_triton import triton_attend_cached
+
+        return triton_attend_cached(q, keys, values, visible, slots)
+    if slots is not None:
+        keys, values = keys.index_select(0, slots), values.index_select(0, slots)
     batch, queries, num_heads, head_dim = q.shape
     kv_heads, positions = keys.shape[1:3]
     # The query heads of one key head are rows of one product: [B*Hkv, R*Lq, dh].

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from model.kernels.conv_state import head_pre_activations, state_gradient, without_repeats
+from model.kernels.triton_support import wanted
 from model.layout import PackedLayout
 
 
@@ -20,10 +22,12 @@ def causal_conv(
     x: Tensor, weight: Tensor, bias: Tensor, layout: PackedLayout, initial_state: Tensor | None = None
 ) -> Tensor:
     """x [T, C], weight [K, C], bias [C], initial_state [B, K-1, C] (None: zeros) -> [T, C] in the dtype of x."""
-    if x.device.type == "cpu" and not (initial_state is not None and initial_state.requires_grad):
-        result: Tensor = _CausalConv.apply(x, weight, bias, layout, initial_state)
-        return result
-    return causal_conv_reference(x, weight, bias, layout, initial_state)
+    if wanted(x):
+        from model.kernels.conv_triton import triton_causal_conv
+
+        return triton_causal_conv(x, weight, bias, layout, initial_state)
+    result: Tensor = _CausalConv.apply(x, weight, bias, layout, initial_state)
+    return result
 
 
 def causal_conv_final_state(x: Tensor, layout: PackedLayout, initial_state: Tensor | None = None) -> Tensor:
@@ -37,8 +41,20 @@ def causal_conv_final_state(x: Tensor, layout: PackedLayout, initial_state: Tens
     return torch.where((slot >= 0)[..., None], older, tail)
 
 
-def causal_conv_step(x: Tensor, state: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """One token per sequence: x [B, C], state [B, K-1, C] (shifted in place), weight [K, C] -> [B, C]."""
+def causal_conv_step(x: Tensor, state: Tensor, weight: Tensor, bias: Tensor, slots: Tensor | None = None) -> Tensor:
+    """One token per sequence: x [B, C], state [S, K-1, C] (shifted in place), weight [K, C] -> [B, C].
+
+    slots [B]: which state each row continues, each at most once; None: row b continues state b.
+    """
+    if wanted(x) and not torch.is_grad_enabled():
+        from model.kernels.conv_triton import triton_causal_conv_step
+
+        return triton_causal_conv_step(x, state, weight, bias, slots)
+    if slots is not None:
+        mine = state.index_select(0, slots)
+        y = causal_conv_step(x, mine, weight, bias)
+        state.index_copy_(0, slots, mine)
+        return y
     window = torch.cat((state, x[:, None].to(state.dtype)), 1)
     state.copy_(window[:, 1:])
     wide = torch.promote_types(x.dtype, torch.float32)
@@ -74,14 +90,16 @@ class _CausalConv(torch.autograd.Function):
         pre = torch.addcmul(offset, inputs, taps[width])
         for m in range(1, min(width, total - 1) + 1):
             pre[m:].addcmul_(inputs[: total - m], taps[width - m])
-        _redo_heads(pre, inputs, taps, offset, layout, initial_state)
+        # The first K-1 rows of each sequence looked into the one before.
+        heads = head_pre_activations(inputs, taps, offset, layout, initial_state)
+        pre.index_copy_(0, layout.edges.head_targets, heads.flatten(0, 1).index_select(0, layout.edges.head_pairs))
         ctx.save_for_backward(x, weight, bias, pre, *(() if initial_state is None else (initial_state,)))
         ctx.layout = layout
         return F.silu(pre).to(x.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, pre, *state = ctx.saved_tensors
         layout: PackedLayout = ctx.layout
         inputs, taps = x.to(pre.dtype), weight.to(pre.dtype)
@@ -89,8 +107,11 @@ class _CausalConv(torch.autograd.Function):
         total = len(inputs)
         grad_pre = torch.ops.aten.silu_backward(grad.to(pre.dtype), pre)
         grad_weight = torch.zeros_like(taps)
+        grad_state = None
         if state:
-            _add_state_taps(grad_weight, grad_pre, state[0].to(pre.dtype), layout)
+            heads = without_repeats(grad_pre[layout.edges.head_rows], layout)
+            _add_state_taps(grad_weight, heads, state[0].to(pre.dtype))
+            grad_state = state_gradient(heads, taps).to(state[0].dtype) if ctx.needs_input_grad[4] else None
         grad_bias = grad_pre.sum(0)
         grad_x = grad_pre * taps[width]
         grad_weight[width] = (grad_pre * inputs).sum(0)
@@ -99,35 +120,12 @@ class _CausalConv(torch.autograd.Function):
             grad_pre.index_fill_(0, layout.edges.at_position[m - 1], 0)
             grad_x[: total - m].addcmul_(grad_pre[m:], taps[width - m])
             grad_weight[width - m] += (grad_pre[m:] * inputs[: total - m]).sum(0)
-        return grad_x.to(x.dtype), grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None
+        return grad_x.to(x.dtype), grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, grad_state
 
 
-def _head_windows(heads: Tensor, initial_state: Tensor | None) -> Tensor:
-    """The states [B, K-1, C] followed by the first K-1 rows of each sequence [B, K-1, C]."""
-    before = torch.zeros_like(heads) if initial_state is None else initial_state.to(heads.dtype)
-    return torch.cat((before, heads), 1)
-
-
-def _redo_heads(
-    pre: Tensor, inputs: Tensor, taps: Tensor, bias: Tensor, layout: PackedLayout, initial_state: Tensor | None
-) -> None:
-    """Overwrite the pre-activations of the first K-1 tokens, whose plain shifts looked into the sequence before."""
-    edges = layout.edges
-    width = len(taps) - 1
-    window = _head_windows(inputs[edges.head_rows], initial_state)
-    head = torch.addcmul(bias, window[:, width:], taps[width])
-    for m in range(1, width + 1):
-        head.addcmul_(window[:, width - m : 2 * width - m], taps[width - m])
-    pre.index_copy_(0, edges.head_targets, head.flatten(0, 1).index_select(0, edges.head_pairs))
-
-
-def _add_state_taps(grad_weight: Tensor, grad_pre: Tensor, state: Tensor, layout: PackedLayout) -> None:
-    """Add what the initial state contributes to the weight gradient (token m meets state row K-1-j through tap m-j)."""
-    edges = layout.edges
+def _add_state_taps(grad_weight: Tensor, heads: Tensor, state: Tensor) -> None:
+    """Add what the initial state contributes to the weight gradient; heads and state [B, K-1, C]."""
     width = state.shape[1]
-    exists = torch.zeros(edges.head_rows.numel(), dtype=torch.bool, device=state.device)
-    exists[edges.head_pairs] = True
-    heads = grad_pre[edges.head_rows].masked_fill_(~exists.view_as(edges.head_rows)[..., None], 0)
     for m in range(1, width + 1):
         # x_{t-m} lies in the state for t < m: state row width - m + t.
         grad_weight[width - m] += (heads[:, :m] * state[:, width - m :]).sum((0, 1))

@@ -14,7 +14,11 @@ from torch import Tensor
 
 from model.kernels.ssd_chunked import chunked_ssd
 from model.kernels.ssd_shape import SSDShape
+from model.kernels.state_update import state_update as ssd_step
+from model.kernels.triton_support import wanted
 from model.layout import PackedLayout
+
+__all__ = ["ssd", "ssd_reference", "ssd_step"]
 
 
 def ssd(
@@ -27,6 +31,10 @@ def ssd(
     initial_states: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """xBC [T, H*P+2GN], dt [T, H] positive, A [H] negative, D [H] -> y [T, H*P] in xBC's dtype, final states fp32+."""
+    if wanted(xBC):
+        from model.kernels.ssd_triton import triton_ssd
+
+        return triton_ssd(xBC, dt, A, D, shape, layout, initial_states)
     return chunked_ssd(xBC, dt, A, D, shape, layout, initial_states)
 
 
@@ -59,15 +67,3 @@ def ssd_reference(
             outputs.append((torch.einsum("gn,gnr->gr", c[t], state) + D_channel * x[t]).flatten())
         finals.append(state)
     return torch.stack(outputs).to(xBC.dtype), torch.stack(finals)
-
-
-def ssd_step(xBC: Tensor, dt: Tensor, A: Tensor, D: Tensor, shape: SSDShape, state: Tensor) -> Tensor:
-    """One token per sequence: xBC [B, ...], dt [B, H], A and D [H] -> y [B, H*P]; state [B, G, N, R*P] in place."""
-    batch = len(xBC)
-    x, b, c = shape.split(xBC.to(state.dtype))
-    by_head = x.reshape(batch, shape.num_heads, shape.head_dim)
-    decay = torch.exp(dt * A)[..., None].expand_as(by_head).reshape(batch, shape.num_groups, 1, -1)
-    u = (by_head * dt[..., None]).view(batch, shape.num_groups, 1, -1)
-    state.mul_(decay).addcmul_(b[..., None], u)
-    y = torch.matmul(c[:, :, None], state).view_as(by_head)
-    return torch.addcmul(y, by_head, D[:, None]).flatten(1).to(xBC.dtype)

@@ -53,3 +53,42 @@ def test_the_future_is_invisible() -> None:
     before = attention(qkv, shape, layout_of([8]))
     qkv[5:] = 100
     assert torch.equal(attention(qkv, shape, layout_of([8]))[:5], before[:5])
+
+
+def test_gradcheck() -> None:
+    shape, layout = SHAPES[0], layout_of([3, 1, 4])
+    assert torch.autograd.gradcheck(lambda qkv: attention(qkv, shape, layout), [qkv_of(shape, 8).requires_grad_()])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradcheck_against_a_cache(shape: AttentionShape) -> None:
+    q, k, v = (part[None] for part in shape.split(qkv_of(shape, 5)))
+    leaves = [part.clone().requires_grad_() for part in (q[:, 3:], k.transpose(1, 2), v.transpose(1, 2))]
+    visible = torch.tensor([[4, 5]])
+    assert torch.autograd.gradcheck(lambda *parts: attend_cached(*parts, visible), leaves)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-6)])
+def test_packed_equals_separate(dtype: torch.dtype, tolerance: float) -> None:
+    shape, lengths = SHAPES[0], [6, 1, 13, 5]
+    qkv = qkv_of(shape, sum(lengths)).to(dtype)
+
+    def run(of: list[int], rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        leaf = rows.clone().requires_grad_()
+        y = attention(leaf, shape, layout_of(of))
+        (y.square().sum() / 2).backward()
+        return y.detach(), leaf.grad
+
+    packed = run(lengths, qkv)
+    alone = zip(*(run([n], rows) for n, rows in zip(lengths, qkv.split(lengths), strict=True)), strict=True)
+    for got, want in zip(packed, map(torch.cat, alone), strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=tolerance)
+
+
+def test_cached_rows_read_the_slots_named() -> None:
+    shape = SHAPES[0]
+    q, k, v = shape.split(qkv_of(shape, 12))
+    keys, values = (part.view(3, 4, *part.shape[1:]).transpose(1, 2) for part in (k, v))
+    visible, slots = torch.tensor([[4], [2]]), torch.tensor([2, 0])
+    y = attend_cached(q[:2, None], keys, values, visible, slots)
+    assert torch.equal(y, attend_cached(q[:2, None], keys[slots], values[slots], visible))

@@ -88,3 +88,49 @@ def test_a_broken_sequence_does_not_reach_its_neighbours() -> None:
     x[4:6] = float("nan")
     y = causal_conv(x, weight, bias, layout_of(lengths))
     assert torch.equal(y[:4], clean[:4]) and torch.equal(y[6:], clean[6:])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-6)])
+def test_packed_equals_separate(dtype: torch.dtype, tolerance: float) -> None:
+    lengths = [5, 1, 9, 3]
+    x, weight, bias, state = inputs_of(lengths)
+
+    def run(of: list[int], rows: torch.Tensor, before: torch.Tensor) -> list[torch.Tensor]:
+        leaves = [part.detach().clone().to(dtype).requires_grad_() for part in (rows, weight, bias, before)]
+        y = causal_conv(*leaves[:3], layout_of(of), leaves[3])
+        (y.square().sum() / 2).backward()
+        return [y.detach(), *(leaf.grad for leaf in leaves)]
+
+    packed = run(lengths, x, state)
+    alone = [run([n], *parts) for n, *parts in zip(lengths, x.split(lengths), state.split(1), strict=True)]
+    for number, got in enumerate(packed):
+        parts = [one[number] for one in alone]
+        # Taps and bias are shared: their gradients add up.
+        want = sum(parts) if number in (2, 3) else torch.cat(parts)
+        assert (got - want).abs().max() <= tolerance * max(1.0, want.abs().max().item()), number
+
+
+def test_gradients_pass_through_a_carried_state() -> None:
+    x, weight, bias, state = inputs_of([7])
+    for cut in (1, 2, 5):
+        grads = []
+        for pieces in ([7], [cut, 7 - cut]):
+            leaves = [part.clone().requires_grad_() for part in (x, weight, bias, state)]
+            outputs, carried = [], leaves[3]
+            for rows in leaves[0].split(pieces):
+                outputs.append(causal_conv(rows, *leaves[1:3], layout_of([len(rows)]), carried))
+                carried = causal_conv_final_state(rows, layout_of([len(rows)]), carried)
+            (torch.cat(outputs).sin().sum() + carried.cos().sum()).backward()
+            grads.append([leaf.grad for leaf in leaves])
+        for ours, expected in zip(*grads, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=0, atol=1e-12)
+
+
+def test_a_step_goes_to_the_slots_named() -> None:
+    draw = torch.Generator().manual_seed(1)
+    _, weight, bias, states = inputs_of([1, 1, 1, 1])
+    x, slots = torch.randn(2, 3, generator=draw, dtype=torch.float64), torch.tensor([3, 1])
+    picked, held = states[slots], states.clone()
+    expected = causal_conv_step(x, picked, weight, bias)
+    assert torch.equal(causal_conv_step(x, held, weight, bias, slots), expected)
+    assert torch.equal(held[slots], picked) and torch.equal(held[[0, 2]], states[[0, 2]])

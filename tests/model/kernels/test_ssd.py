@@ -81,7 +81,7 @@ def test_fp32_gradients_stay_close_to_fp64() -> None:
     inputs = inputs_of(shape, lengths)
     grads = []
     for dtype in (torch.float32, torch.float64):
-        leaves = [part.to(dtype).requires_grad_() for part in inputs[:4]]
+        leaves = [part.detach().clone().to(dtype).requires_grad_() for part in inputs[:4]]
         y, _ = ssd(*leaves, shape, layout)
         y.square().mean().backward()
         grads.append([leaf.grad.double() for leaf in leaves])
@@ -151,3 +151,74 @@ def test_a_broken_sequence_does_not_reach_its_neighbours() -> None:
     assert torch.equal(y[:5], clean[:5]) and torch.equal(y[11:], clean[11:])
     assert torch.equal(end[[0, 2]], final[[0, 2]])
     assert y[5:11].isnan().all()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-6)])
+def test_packed_equals_separate(dtype: torch.dtype, tolerance: float) -> None:
+    shape, lengths = SSDShape(4, 8, 2, 8), [13, 1, 30, 8]
+    xBC, dt, A, D, states = inputs_of(shape, lengths)
+    xBC /= 8  # keeps every number near one, so that the tolerance is one of the arithmetic
+
+    def run(of: list[int], stream: Tensor, steps: Tensor, initial: Tensor) -> list[Tensor]:
+        leaves = [part.detach().clone().to(dtype).requires_grad_() for part in (stream, steps, A, D, initial)]
+        y, final = ssd(*leaves[:4], shape, layout_of(of, 8), leaves[4])
+        (y.square().sum() / 2 + final.square().sum() / 2).backward()
+        return [y.detach(), final.detach(), *(leaf.grad for leaf in leaves)]
+
+    packed = run(lengths, xBC, dt, states)
+    alone = [
+        run([n], *parts)
+        for n, *parts in zip(lengths, xBC.split(lengths), dt.split(lengths), states.split(1), strict=True)
+    ]
+    for number, got in enumerate(packed):
+        parts = [one[number] for one in alone]
+        # A and D are shared: their gradients add up.
+        want = sum(parts) if number in (4, 5) else torch.cat(parts)
+        assert (got - want).abs().max() <= tolerance * max(1.0, want.abs().max().item()), number
+
+
+@pytest.mark.parametrize("at_once", [1, 200])
+def test_groups_may_go_one_by_one(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    shape, lengths = SSDShape(8, 2, 4, 3), [9, 2, 5]
+    inputs, results = inputs_of(shape, lengths), []
+    for limit in (at_once, 1 << 20):
+        monkeypatch.setattr("model.kernels.ssd_chunked._AT_ONCE", limit)
+        leaves = [part.clone().requires_grad_() for part in inputs]
+        y, final = ssd(*leaves[:4], shape, layout_of(lengths, 4), leaves[4])
+        (y.sin().sum() + final.cos().sum()).backward()
+        results.append([y.detach(), final.detach(), *(leaf.grad for leaf in leaves)])
+    for sliced, whole in zip(*results, strict=True):
+        torch.testing.assert_close(sliced, whole, rtol=0, atol=1e-12)
+
+
+def test_gradients_pass_through_a_carried_state() -> None:
+    shape, length, cut = SHAPES[1], 11, 6
+    inputs = inputs_of(shape, [length])
+
+    def whole(*parts: Tensor) -> tuple[Tensor, Tensor]:
+        return ssd(*parts[:4], shape, layout_of([length], 4), parts[4])
+
+    def carried(xBC: Tensor, dt: Tensor, A: Tensor, D: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        left, state = ssd(xBC[:cut], dt[:cut], A, D, shape, layout_of([cut], 4), states)
+        right, final = ssd(xBC[cut:], dt[cut:], A, D, shape, layout_of([length - cut], 4), state)
+        return torch.cat((left, right)), final
+
+    grads = []
+    for form in (whole, carried):
+        leaves = [part.clone().requires_grad_() for part in inputs]
+        y, final = form(*leaves)
+        (y.sin().sum() + final.cos().sum()).backward()
+        grads.append([leaf.grad for leaf in leaves])
+    for ours, expected in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-12)
+
+
+def test_one_map_serves_inference_and_training() -> None:
+    shape, lengths = SSDShape(1, 2, 1, 2), [41]
+    inputs = inputs_of(shape, lengths)
+    with torch.inference_mode():
+        before, _ = ssd(*inputs[:4], shape, layout_of(lengths, 41))
+    leaves = [part.clone().requires_grad_() for part in inputs[:4]]
+    y, _ = ssd(*leaves, shape, layout_of(lengths, 41))
+    y.sum().backward()
+    assert torch.equal(y, before)
