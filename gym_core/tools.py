@@ -43,7 +43,7 @@ RESERVED_NAMES = frozenset(
 """Routes of the environment service: a tool may not take them, and a model that calls them gets a tool error."""
 
 SESSION_PARAMETER = "session"
-_ARGUMENT_LINE = re.compile(r"^\s{2,}(\w+)\s*:\s*(.+)$")
+_ARGUMENT_LINE = re.compile(r"^(\s{2,})(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 
 
@@ -111,22 +111,12 @@ def tool_spec(name: str, method: Callable[..., Any]) -> ToolSpec:
     """Schema of one method. Raises ValueError where a type hint is missing or a name is reserved."""
     if name in RESERVED_NAMES or not _NAME.match(name):
         raise ValueError(f"a tool may not be called {name!r}: that name is a route of the service or not an identifier")
-    hints = get_type_hints(method, include_extras=True)
     described, about = _docstring(method)
-    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
-    takes_session = False
-    for parameter in list(inspect.signature(method).parameters.values())[1:]:
-        if parameter.name == SESSION_PARAMETER:
-            takes_session = True
-            continue
-        if parameter.name not in hints:
-            raise ValueError(f"parameter {parameter.name!r} of tool {name!r} needs a type hint")
-        if parameter.default is inspect.Parameter.empty:
-            fields.append((parameter.name, hints[parameter.name]))
-        else:
-            fields.append((parameter.name, hints[parameter.name], parameter.default))
-    arguments = msgspec.defstruct(f"{name}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
-    (_,), definitions = msgspec.json.schema_components([arguments])
+    arguments, takes_session = _arguments(name, method)
+    try:
+        (_,), definitions = msgspec.json.schema_components([arguments])
+    except TypeError as error:
+        raise ValueError(f"a parameter of tool {name!r} has a type that JSON cannot carry: {error}") from None
     schema = dict(definitions[arguments.__name__])
     properties = schema.get("properties", {})
     for parameter_name, text in about.items():
@@ -142,15 +132,46 @@ def tool_spec(name: str, method: Callable[..., Any]) -> ToolSpec:
     return ToolSpec(name, described, parameters, arguments, takes_session, read_only)
 
 
+def _arguments(name: str, method: Callable[..., Any]) -> tuple[type[msgspec.Struct], bool]:
+    """The parameters as a record that validates them, and whether the method wants its session."""
+    try:
+        hints = get_type_hints(method, include_extras=True)
+    except NameError as error:
+        raise ValueError(f"a type hint of tool {name!r} cannot be read: {error}; import it at run time") from None
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+    takes_session = False
+    for parameter in list(inspect.signature(method).parameters.values())[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
+            raise ValueError(f"tool {name!r} takes {stars}{parameter.name}: write its parameters out for the model")
+        if parameter.name == SESSION_PARAMETER:
+            takes_session = True
+        elif parameter.name not in hints:
+            raise ValueError(f"parameter {parameter.name!r} of tool {name!r} needs a type hint")
+        elif parameter.default is inspect.Parameter.empty:
+            fields.append((parameter.name, hints[parameter.name]))
+        else:
+            fields.append((parameter.name, hints[parameter.name], parameter.default))
+    try:
+        record = msgspec.defstruct(f"{name}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
+    except TypeError as error:
+        raise ValueError(f"the parameters of tool {name!r} cannot be declared: {error}") from None
+    return record, takes_session
+
+
 def _docstring(method: Callable[..., Any]) -> tuple[str, dict[str, str]]:
-    """First paragraph, and the lines under `Args:` by parameter name."""
+    """First paragraph, and the lines under `Args:` by parameter name; a deeper line goes on with the one above it."""
     text = inspect.getdoc(method) or ""
     head, _, tail = text.partition("Args:")
-    about = {}
+    about: dict[str, str] = {}
+    last, depth = "", 0
     for line in tail.splitlines():
         found = _ARGUMENT_LINE.match(line)
-        if found:
-            about[found[1]] = found[2].strip()
+        if last and line.strip() and len(line) - len(line.lstrip()) > depth:
+            about[last] = f"{about[last]} {line.strip()}".strip()
+        elif found:
+            last, depth = found[2], len(found[1])
+            about[last] = found[3].strip()
         elif line.strip() and not line.startswith(" "):
             break
     return " ".join(head.split("\n\n")[0].split()), about

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import inspect
+import os
 import re
 import runpy
 import shlex
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,9 +20,12 @@ import pytest
 from click.testing import CliRunner
 
 from gym_core import serve
+from gym_core.check.gate import rule_ids
+from gym_core.check.rules.paper import PANELS
 from gym_core.loading import load_file
 from gym_core.registry import Registry
 from palaestra.__main__ import cli
+from palaestra.commands.env_target import is_place
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs/environments.md").read_text()
@@ -62,6 +68,8 @@ class Terminal:
         for name, value in self._variables.items():
             line = line.replace(f"${name}", value)
         words = shlex.split(line)
+        if words[:3] == ["palaestra", "env", "serve"] and is_place(words[3]):
+            return await self._play(words[1:])
         if words[0] == "palaestra":
             return await self._palaestra(words[1:])
         if words[0] == "curl":
@@ -70,11 +78,29 @@ class Terminal:
         self._variables[name] = value
         return ""
 
+    async def _play(self, words: list[str]) -> str:
+        """A service that plays and watches until it is stopped: what it prints before it waits."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "palaestra", *words),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(30):
+                said = (await process.stdout.readuntil(b"watching")).decode()
+                return said + (await process.stdout.readline()).decode().rstrip("\n")
+        finally:
+            process.kill()
+            await process.communicate()
+
     async def _palaestra(self, words: list[str]) -> str:
         into = None
         if ">" in words:
             into, words = Path(words[-1]), words[:-2]
-        done = CliRunner().invoke(cli, words, catch_exceptions=False, standalone_mode=False)
+        # In a thread, for what runs an event loop of its own.
+        runner = CliRunner()
+        done = await asyncio.to_thread(runner.invoke, cli, words, catch_exceptions=False, standalone_mode=False)
         if into is not None:
             into.write_text(done.stdout)
             return ""
@@ -117,6 +143,15 @@ def steps(console: str) -> list[tuple[str, str]]:
     return [(command, shown.rstrip("\n")) for command, _, shown in (part.partition("\n") for part in parts)]
 
 
+def pattern(shown: str) -> str:
+    """… is anything within a line; on a line of its own any lines."""
+    lines = [
+        "(?:.*\\n)*" if line == "…" else ".*".join(map(re.escape, line.split("…"))) + "\\n"
+        for line in shown.split("\n")
+    ]
+    return "".join(lines)
+
+
 def test_every_block_of_the_guide_is_executed() -> None:
     assert len(FILES) + len(CONSOLES) + 1 == FENCES
     assert f"```\n{ELSEWHERE}\n```" in GUIDE
@@ -128,7 +163,7 @@ async def test_the_commands_print_what_the_guide_shows(desk: Path, monkeypatch: 
         terminal = Terminal(monkeypatch, stack)
         for command, shown in [step for console in CONSOLES for step in steps(console)]:
             printed = await terminal.run(command)
-            if not re.fullmatch(".*".join(map(re.escape, shown.split("…"))), printed):
+            if not re.fullmatch(pattern(shown), f"{printed}\n"):
                 wrong.append((command, shown, printed))
     assert wrong == []
 
@@ -151,7 +186,7 @@ async def test_the_first_environment_keeps_the_common_contract(
 
 def test_the_environments_are_found_side_by_side(desk: Path) -> None:
     registry = Registry.discover([desk], home=desk / "nowhere")
-    assert registry.names() == ["capitals", "shortest", "stockroom"]
+    assert registry.names() == ["capitals", "shortest", "stockroom"]  # a bare file is named by its path alone
     for name in registry.names():
         assert registry.load(name).cls.name == name
 
@@ -160,3 +195,9 @@ def test_the_modules_that_the_guide_names_exist() -> None:
     named = re.findall(r"`(?:tests|environments|docs)/[\w/.]+`", GUIDE)
     assert named
     assert [path for path in named if not (ROOT / path.strip("`")).exists()] == []
+
+
+def test_the_page_of_the_quality_gate_tells_every_rule_and_panel() -> None:
+    page = (ROOT / "docs/quality_gate.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == rule_ids()
+    assert f"one panel: {', '.join(PANELS)}" in page

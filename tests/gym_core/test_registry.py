@@ -62,7 +62,7 @@ def test_nothing_is_imported_before_it_is_loaded(tmp_path: Path, nowhere: Path) 
     write(tmp_path, code="raise RuntimeError('imported')")
     registry = Registry.discover([tmp_path], home=nowhere)
     assert registry.manifest("lookup").description == "Find it."
-    with pytest.raises(RuntimeError, match="imported"):
+    with pytest.raises(BadRequest, match=r"environment\.py:1: RuntimeError: imported"):
         registry.load("lookup")
 
 
@@ -133,18 +133,112 @@ def test_a_path_without_a_manifest_is_refused(tmp_path: Path, nowhere: Path) -> 
         Registry.discover([tmp_path], home=nowhere)
 
 
+def install(root: Path, monkeypatch: pytest.MonkeyPatch, name: str, points: str) -> None:
+    about = root / f"{name}-0.3.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.3.0\n")
+    (about / "entry_points.txt").write_text(f"[palaestra.environments]\n{points}\n")
+    monkeypatch.syspath_prepend(str(root))
+
+
 def test_an_installed_package_is_found_by_its_entry_point(
     tmp_path: Path, nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = write(tmp_path, folder="lookup_package")
     (place / "__init__.py").write_text("")
-    about = tmp_path / "lookup_package-0.3.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lookup-package\nVersion: 0.3.0\n")
-    (about / "entry_points.txt").write_text("[palaestra.environments]\nlookup = lookup_package\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    install(tmp_path, monkeypatch, "lookup_package", "lookup = lookup_package")
     registry = Registry.discover(home=nowhere)
     assert registry.folder("lookup") == place
+    assert registry.broken == {}
+
+
+def test_broken_installed_packages_are_named_and_stop_nobody(
+    tmp_path: Path, nowhere: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = write(tmp_path, folder="good_package")
+    raising = write(tmp_path, folder="raising_package")
+    wordy = write(tmp_path, "name = ", folder="wordy_package")
+    for place, code in ((good, ""), (raising, "1 / 0"), (raising / "inner", ""), (wordy, "")):
+        place.mkdir(exist_ok=True)
+        (place / "__init__.py").write_text(code)
+    points = "raising = raising_package.inner\ngone = no_such_package\nwordy = wordy_package\nlookup = good_package"
+    install(tmp_path, monkeypatch, "several", points)
+    registry = Registry.discover(home=nowhere)
+    assert registry.names() == ["lookup"]
+    assert sorted(registry.broken) == ["gone", "raising", "wordy"]
+    assert "ZeroDivisionError" in registry.broken["raising"]
+    assert "no package 'no_such_package'" in registry.broken["gone"]
+    assert "manifest.toml" in registry.broken["wordy"]
+    assert all(name in caplog.text for name in registry.broken)
+    with pytest.raises(UnknownName, match="'gone' cannot be read: there is no package"):
+        registry.load("gone")
+
+
+# Bare files ------------------------------------------------------------------------------------------------------
+
+BARE = """
+from gym_core.environment import Environment, tool
+
+class Base(Environment):
+    pass
+
+class WordCount(Base):
+    \"\"\"Count the words.\"\"\"
+    version = "2.0.0"
+
+    @tool
+    def look(self, where: str) -> str:
+        return where
+"""
+
+
+def test_a_bare_file_has_the_manifest_of_its_class(tmp_path: Path) -> None:
+    path = tmp_path / "words.py"
+    path.write_text(BARE)
+    registry = Registry.at(path)
+    manifest = registry.manifest("word_count")
+    assert (manifest.version, manifest.description, manifest.network) == ("2.0.0", "Count the words.", "none")
+    assert registry.place("word_count") == path
+    loaded = registry.load("word_count")
+    assert (loaded.cls.name, loaded.version) == ("word_count", "2.0.0")
+    assert load_class(loaded.spec).name == "word_count"  # as a worker process finds it
+
+
+def test_a_file_beside_its_manifest_is_the_folder(tmp_path: Path) -> None:
+    place = write(tmp_path)
+    registry = Registry.at(place / "environment.py")
+    assert registry.place("lookup") == place / "manifest.toml"
+    assert Registry.at(place / "manifest.toml").names() == ["lookup"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("", "must define one Environment, it defines none"),
+        ("from gym_core.environment import Environment", "it defines none"),
+        (CODE, "it defines Lookup, Other"),
+        ("import nothing_of_that_name", r"words\.py:1: ModuleNotFoundError"),
+        ("def f(:", r"words\.py:1: SyntaxError"),
+        (BARE.replace("version", 'name = "Word Count"; version'), "`name` of WordCount must be lower case"),
+    ],
+)
+def test_a_bare_file_that_cannot_be_is_refused(tmp_path: Path, code: str, words: str) -> None:
+    path = tmp_path / "words.py"
+    path.write_text(code)
+    with pytest.raises(BadRequest, match=words):
+        Registry.at(path)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="there is no file"):
+        Registry.at(tmp_path / "nothing.py")
+
+
+def test_a_tool_that_cannot_be_declared_is_refused_at_loading(tmp_path: Path) -> None:
+    path = tmp_path / "words.py"
+    path.write_text(BARE.replace("where: str", "*where"))
+    with pytest.raises(BadRequest, match="write its parameters out"):
+        Registry.at(path).load("word_count")
 
 
 def test_the_house_is_found_without_being_asked() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Any
 
 import pytest
@@ -95,3 +97,17 @@ def test_a_scripted_text_reads_back(text: str) -> None:
     reply = read_reply(text_output(text))
     assert reply.raw_text == text
     assert reply == Reply(strip_thinking(text), strip_thinking(text), text, text, (), reply.items)
+
+
+@given(st.lists(st.sampled_from(["<think>", "</think>", "<thi", "nk>", "a", " "]), max_size=12).map("".join))
+def test_pairs_go_first_then_what_was_never_opened_then_what_never_closed(text: str) -> None:
+    wanted = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
+    wanted = wanted.rpartition("</think>")[2].partition("<think>")[0]
+    assert strip_thinking(text) == (wanted if "think>" in text else text)
+
+
+@pytest.mark.parametrize("text", ["<think>" * 200_000, "</think>" * 200_000, "<think></think>" * 100_000])
+def test_a_megabyte_of_tags_is_read_in_no_time(text: str) -> None:
+    began = time.process_time()
+    assert strip_thinking(text) == ""
+    assert time.process_time() - began < 1.0

@@ -135,3 +135,57 @@ def test_a_parameter_without_a_hint_is_refused() -> None:
 
     with pytest.raises(ValueError, match="'untyped' of tool 'f' needs a type hint"):
         tool_spec("f", method)
+
+
+def test_google_style_arguments_with_types_and_longer_lines() -> None:
+    def method(self: Any, shelf: str, many: int = 1) -> str:
+        """Look.
+
+        Args:
+            shelf (str): a letter
+                and three digits
+            many (int, optional): how many
+
+        Returns:
+            shelf: nothing
+        """
+        return shelf
+
+    properties = tool_spec("look", method).parameters["properties"]
+    assert properties["shelf"]["description"] == "a letter and three digits"
+    assert properties["many"]["description"] == "how many"
+
+
+def _variadic(self: Any, *words: str) -> str:
+    return ""
+
+
+def _keywords(self: Any, **words: str) -> str:
+    return ""
+
+
+def _odd_type(self: Any, session: Any, lock: Any, of: complex) -> str:
+    return ""
+
+
+def _unreadable(self: Any, x: NotImported) -> str:  # type: ignore[name-defined] # noqa: F821
+    return ""
+
+
+def _mutable(self: Any, x: list[int] = [1]) -> str:  # noqa: B006
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (_variadic, r"takes \*words: write its parameters out"),
+        (_keywords, r"takes \*\*words: write its"),
+        (_odd_type, "a type that JSON cannot carry"),
+        (_unreadable, "'NotImported' is not defined; import it at run time"),
+        (_mutable, "cannot be declared"),
+    ],
+)
+def test_a_tool_that_cannot_be_declared_says_why(method: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        tool_spec("f", method)

@@ -1,0 +1,1 @@
+"""The rules of the quality gate, one module for each thing that they look at."""

@@ -1,0 +1,19 @@
+"""Every environment of the house passes the quality gate, in its quick form. `palaestra env check NAME` asks more."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from gym_core.check.gate import QUICK, check
+from gym_core.registry import Registry
+
+REGISTRY = Registry.discover()
+OPTIONS = msgspec.structs.replace(QUICK, train=4, heldout=2, per_level=2, sessions=2, panel_s=0.4, answer_s=20.0)
+
+
+@pytest.mark.parametrize("name", REGISTRY.names())
+async def test_the_environment_passes_the_quality_gate(name: str) -> None:
+    report = await check(REGISTRY.manifest(name), REGISTRY.place(name), OPTIONS)
+    assert [(rule.id, rule.found, rule.fix) for rule in report.failures()] == []
+    assert report.figures.oracle == REGISTRY.load(name).cls.reward_range[1]
