@@ -8,13 +8,14 @@ A source is one of
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import decimal
 import functools
 import json
 import random
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from environments.reasoning_gym.catalogue import generators
@@ -116,15 +117,26 @@ def _made(source: Source) -> tuple[Any, Item]:
 
 def _item(data_set: Any, index: int) -> tuple[Any, Item]:
     """Item of that index. What generators share (global random numbers, decimal precision) is the same each time."""
-    import numpy
-
-    random.seed(index)
-    numpy.random.seed(index % 2**32)
-    with decimal.localcontext(decimal.DefaultContext):
+    with _shared_numbers(index), decimal.localcontext(decimal.DefaultContext):
         item = data_set[index]
     if item["answer"] is None and (example := _EXAMPLES.get(data_set.__class__.__name__)):
         item = {**item, "answer": example(item["metadata"])}
     return data_set, item
+
+
+@contextlib.contextmanager
+def _shared_numbers(seed: int) -> Iterator[None]:
+    """The global generators at this seed, and back where they were afterwards."""
+    import numpy
+
+    ours, theirs = random.getstate(), numpy.random.get_state()
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(ours)
+        numpy.random.set_state(theirs)
 
 
 @functools.cache
