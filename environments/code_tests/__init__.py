@@ -1,0 +1,1 @@
+"""Programming problems: a program that must pass every test in a sandbox."""
