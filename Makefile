@@ -13,7 +13,7 @@ setup: $(READY) ## make .venv and install the project with everything the demo a
 demo: setup     ## train the tiny hybrid on four real environments, with a live view and a report
 	@$(BIN)/palaestra train --recipe demo $(ARGS)
 test: setup     ## the test suite (a few minutes on two cores)
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 test-all: setup ## every test, the long ones too
 	@$(BIN)/python -m pytest $(ARGS)
 lint: setup     ## ruff, formatting and rules
