@@ -1,7 +1,11 @@
 """Checkpoints under the released names: config.json and safetensors that transformers and vLLM read, and read back.
 
-Inside, experts and the query/key/value projections are joined blocks and convolution taps are [K, C]; names and shapes
-are translated here, at the border, by views: reading a released tensor copies nothing, writing one fills its part.
+load: config.json -> model on the meta device -> headers of all files against it -> memory -> disk straight into place.
+save: header, then tensor by tensor into shards of a hidden folder, which then takes the checkpoint's name.
+
+The dtype of what is loaded follows one rule. Asked for a dtype, every tensor becomes it, apart from the selection bias
+of the router, which is fp32 always. Asked for none, matrices that multiply take the dtype that most of them are stored
+in, and whatever the maths reads in fp32 anyway (norms, convolutions, A_log, D, dt_bias, gates) stays as it is stored.
 """
 
 from __future__ import annotations
@@ -11,38 +15,41 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from model.checkpoint_file import (
+    Source,
+    StoredSource,
+    StoredTensor,
+    TensorSource,
+    byte_view,
+    read_header,
+    read_into,
+    write_file,
+)
+from model.checkpoint_names import BIAS, IGNORED, misfits, state_tensors
 from model.config import HybridConfig
-from model.layers.attention import AttentionMixer
-from model.layers.block import Block
-from model.layers.mamba import MambaMixer
-from model.layers.moe import MoEMixer
+from model.huge_pages import prefer_huge_pages
 from model.stack import HybridModel
 
+__all__ = [
+    "checksum",
+    "convert",
+    "load_pretrained",
+    "load_tensors",
+    "read_config",
+    "save_pretrained",
+    "state_tensors",
+    "stored_tensors",
+]
+
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-_SHARD_BYTES = 5_000_000_000
-_BIAS = "e_score_correction_bias"
-# Tensors of released checkpoints that this model has no use for (multi-token prediction).
-_IGNORED = ("mtp.",)
-
-
-def state_tensors(model: HybridModel) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter and buffer that makes the model, as views under its released name (some not contiguous)."""
-    yield "backbone.embeddings.weight", model.embeddings.weight.detach()
-    for index, block in enumerate(model.blocks()):
-        prefix = f"backbone.layers.{index}"
-        yield f"{prefix}.norm.weight", block.norm.weight.detach()
-        for name, tensor in _mixer_tensors(block):
-            yield f"{prefix}.mixer.{name}", tensor.detach()
-    yield "backbone.norm_f.weight", model.norm_f.weight.detach()
-    yield "lm_head.weight", model.lm_head.weight.detach()
+SHARD_BYTES = 5_000_000_000
 
 
 def load_tensors(model: HybridModel, tensors: Mapping[str, Tensor]) -> None:
@@ -51,8 +58,8 @@ def load_tensors(model: HybridModel, tensors: Mapping[str, Tensor]) -> None:
     All problems are found before anything is written: raises ValueError that names each missing, unexpected,
     misshapen or too narrow tensor.
     """
-    found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
-    targets = _matched(model, found, "the given tensors")
+    targets = dict(state_tensors(model))
+    _refuse("the given tensors", misfits(targets, tensors))
     with torch.no_grad():
         for name, target in targets.items():
             target.copy_(tensors[name])
@@ -64,7 +71,7 @@ def checksum(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, str]:
     for name, tensor in tensors:
         flat = tensor.detach().to("cpu").contiguous()
         digest = hashlib.blake2b(f"{flat.dtype} {tuple(flat.shape)}".encode(), digest_size=16)
-        digest.update(flat.flatten().view(torch.uint8).numpy().data)
+        digest.update(byte_view(flat))
         digests[name] = digest.hexdigest()
     return digests
 
@@ -73,14 +80,180 @@ def save_pretrained(
     model: HybridModel,
     directory: str | os.PathLike[str],
     also: Callable[[Path], None] | None = None,
-    max_shard_bytes: int = _SHARD_BYTES,
+    max_shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write config.json and weights; the directory appears, or replaces an older checkpoint, complete or not at all.
 
-    `also` may add files (the tokenizer's) to the directory before it appears. Raises FileExistsError rather than
-    replace a directory that holds something other than a checkpoint.
+    Each tensor is stored in the dtype it has. `also` may add files (the tokenizer's) to the directory before it
+    appears. Raises FileExistsError rather than replace a directory that holds something other than a checkpoint.
     """
-    target = Path(directory).absolute()
+
+    def write(fresh: Path) -> None:
+        _write_config(model.config, model.dtype, fresh)
+        _write_weights({name: TensorSource(tensor) for name, tensor in state_tensors(model)}, fresh, max_shard_bytes)
+        if also is not None:
+            also(fresh)
+
+    _replace_directory(Path(directory).absolute(), write)
+
+
+def load_pretrained(
+    directory: str | os.PathLike[str],
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = torch.float32,
+) -> HybridModel:
+    """Read a checkpoint of ours or a released one, in one file or in shards; dtype None keeps what is stored.
+
+    Memory grows by the model and a buffer of a few MiB per thread, no more. Raises FileNotFoundError or ValueError
+    that names the file and, for tensors, every one that is wrong; nothing is read before all of them fit.
+    """
+    source = Path(directory)
+    config = read_config(source)
+    found = stored_tensors(source)
+    model = HybridModel(config, device="meta", dtype=dtype or _main_dtype(found))
+    _refuse(str(source), misfits(dict(state_tensors(model)), found) + _truncated(found))
+    if dtype is None:
+        _keep_stored_dtypes(model, found)
+    model = model.to_empty(device=device or "cpu")
+    prefer_huge_pages(model.parameters())
+    for mixer in model.moe_layers():
+        mixer.expert_counts.zero_()
+    read_into((found[name], target) for name, target in state_tensors(model))
+    return model
+
+
+def convert(
+    source: str | os.PathLike[str],
+    directory: str | os.PathLike[str],
+    dtype: torch.dtype | None = None,
+    max_shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Write a checkpoint again, in another dtype (selection biases stay fp32) or other shards, a piece at a time.
+
+    Files beside the weights (tokenizer, template) come along; multi-token prediction is left out. Raises as
+    `load_pretrained` and `save_pretrained`.
+    """
+    origin, target = Path(source).absolute(), Path(directory).absolute()
+    config, found = read_config(origin), stored_tensors(origin)
+    model = HybridModel(config, device="meta")
+    _refuse(str(origin), misfits(dict(state_tensors(model)), found) + _truncated(found))
+    sources: dict[str, Source] = {
+        name: StoredSource(found[name], torch.float32 if name.endswith(BIAS) else dtype)
+        for name, _ in state_tensors(model)
+    }
+
+    def write(fresh: Path) -> None:
+        _copy_companions(origin, fresh)
+        _write_config(config, dtype or _main_dtype(found), fresh)
+        _write_weights(sources, fresh, max_shard_bytes)
+
+    _replace_directory(target, write)
+
+
+def read_config(directory: Path) -> HybridConfig:
+    """The config.json of a checkpoint. Raises FileNotFoundError, or ValueError that names file and field."""
+    return HybridConfig.from_hf(_read_json(directory / "config.json"))
+
+
+def stored_tensors(directory: Path) -> dict[str, StoredTensor]:
+    """Every tensor of a checkpoint by name, from the headers alone.
+
+    Raises FileNotFoundError that names the shards that are not there, ValueError for files that cannot be read and
+    for tensors that lie in two shards or in another than the index says.
+    """
+    files, weight_map = _shards(directory)
+    found: dict[str, StoredTensor] = {}
+    problems = []
+    for file in files:
+        try:
+            header = read_header(file)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        for name in header:
+            if name in found:
+                problems.append(f"{name} lies in {found[name].file.name} and again in {file.name}")
+            if weight_map and weight_map.get(name, file.name) != file.name:
+                problems.append(f"{name} lies in {file.name}, the index places it in {weight_map[name]}")
+        found |= header
+    if problems:
+        raise ValueError("\n  ".join([f"{directory}:", *problems]) if len(problems) > 1 else problems[0])
+    return found
+
+
+def _refuse(source: str, problems: list[str]) -> None:
+    if problems:
+        raise ValueError(f"{source} does not fit the model, {len(problems)} problems:\n  " + "\n  ".join(problems))
+
+
+def _truncated(found: Mapping[str, StoredTensor]) -> list[str]:
+    """A line for each file that ends too early and for each tensor that is cut or gone with its end."""
+    problems: dict[str, None] = {}
+    for name, tensor in found.items():
+        if tensor.truncated and not name.startswith(IGNORED):
+            size = tensor.file.stat().st_size
+            problems[f"{tensor.file.name} is not a readable safetensors file to its end: it was cut at byte {size}"] = (
+                None
+            )
+            problems[f"{name} is truncated: it ends at byte {tensor.start + tensor.nbytes} of {tensor.file.name}"] = (
+                None
+            )
+    return list(problems)
+
+
+def _main_dtype(found: Mapping[str, StoredTensor]) -> torch.dtype:
+    """The dtype that holds the most numbers of the matrices."""
+    held: Counter[torch.dtype] = Counter()
+    for tensor in found.values():
+        if tensor.dtype is not None and tensor.dtype.is_floating_point and len(tensor.shape) == 2:
+            held[tensor.dtype] += tensor.nbytes // tensor.dtype.itemsize
+    return held.most_common(1)[0][0] if held else torch.float32
+
+
+def _keep_stored_dtypes(model: HybridModel, found: Mapping[str, StoredTensor]) -> None:
+    """Give every parameter on the meta device that no plain matrix product reads the dtype it is stored in."""
+    for index, block in enumerate(model.blocks()):
+        prefix = f"backbone.layers.{index}"
+        for name, parameter in list(block.named_parameters()):
+            stored = found.get(f"{prefix}.{name}")
+            small = parameter.dim() == 1 or name.endswith(("conv1d.weight", "gate.weight"))
+            if stored is not None and stored.dtype is not None and small:
+                owner, _, leaf = name.rpartition(".")
+                kept = nn.Parameter(torch.empty_like(parameter, dtype=stored.dtype))
+                setattr(block.get_submodule(owner), leaf, kept)
+    final = found["backbone.norm_f.weight"].dtype
+    model.norm_f.weight = nn.Parameter(torch.empty_like(model.norm_f.weight, dtype=final))
+
+
+def _write_config(config: HybridConfig, main: torch.dtype, directory: Path) -> None:
+    values = config.to_hf() | {"torch_dtype": str(main).removeprefix("torch.")}
+    generation = {name: values[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    for name, content in (("config.json", values), ("generation_config.json", generation)):
+        (directory / name).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _write_weights(sources: Mapping[str, Source], directory: Path, max_shard_bytes: int) -> None:
+    shards: list[dict[str, Source]] = [{}]
+    held = 0
+    for name, source in sources.items():
+        nbytes = torch.Size(source.shape).numel() * source.dtype.itemsize
+        if held and held + nbytes > max_shard_bytes:
+            shards.append({})
+            held = 0
+        shards[-1][name] = source
+        held += nbytes
+    weight_map, total = {}, 0
+    for number, shard in enumerate(shards, 1):
+        file = WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        total += write_file(directory / file, shard)
+        weight_map.update(dict.fromkeys(shard, file))
+    if len(shards) > 1:
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _replace_directory(target: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a hidden folder, then give it the name of `target` in one step."""
     if target.exists() and not (target / "config.json").is_file() and (not target.is_dir() or any(target.iterdir())):
         raise FileExistsError(f"{target} exists and is not a checkpoint (it has no config.json); choose another name")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,12 +261,9 @@ def save_pretrained(
     try:
         fresh = workplace / "new"
         fresh.mkdir()
-        _write_config(model, fresh)
-        _write_weights(model, fresh, max_shard_bytes)
-        if also is not None:
-            also(fresh)
-        for file in fresh.iterdir():
-            _flush(file)
+        write(fresh)
+        for path in (*fresh.rglob("*"), fresh):
+            _flush(path)
         if target.exists():
             target.rename(workplace / "old")
         fresh.rename(target)
@@ -104,140 +274,31 @@ def save_pretrained(
         shutil.rmtree(workplace)
 
 
-def load_pretrained(
-    directory: str | os.PathLike[str],
-    device: torch.device | str | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> HybridModel:
-    """Read a checkpoint of ours or a released one, in one file or in shards.
-
-    Raises FileNotFoundError or ValueError that names the file and, for tensors, every one that is wrong.
-    """
-    source = Path(directory)
-    config = HybridConfig.from_hf(_read_json(source / "config.json"))
-    files = _shards(source)
-    model = HybridModel(config, device="meta", dtype=dtype)
-    found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
-    for file in files:
-        found |= _header(file)
-    _matched(model, found, str(source))
-    model = model.to_empty(device=device or "cpu")
-    for mixer in model.moe_layers():
-        mixer.expert_counts.zero_()
-    targets = dict(state_tensors(model))
-    with torch.no_grad():
-        for file in files:
-            with safe_open(file, "pt") as shard:
-                for name in shard.keys():  # noqa: SIM118 - not a dictionary
-                    if name in targets:
-                        targets[name].copy_(shard.get_tensor(name))
-    return model
+def _copy_companions(origin: Path, fresh: Path) -> None:
+    """Small files that belong to a model: everything but its weights and what is written anew."""
+    ours = {"config.json", "generation_config.json", INDEX}
+    for file in origin.iterdir():
+        if file.is_file() and file.name not in ours and file.suffix not in (".safetensors", ".bin", ".pt"):
+            shutil.copyfile(file, fresh / file.name)
 
 
-def _mixer_tensors(block: Block) -> Iterator[tuple[str, Tensor]]:
-    mixer = block.mixer
-    if isinstance(mixer, MambaMixer):
-        yield "in_proj.weight", mixer.in_proj.weight
-        yield "conv1d.weight", mixer.conv1d.weight.t().unsqueeze(1)
-        yield "conv1d.bias", mixer.conv1d.bias
-        yield from (("A_log", mixer.A_log), ("D", mixer.D), ("dt_bias", mixer.dt_bias))
-        yield "norm.weight", mixer.norm.weight
-        yield "out_proj.weight", mixer.out_proj.weight
-    elif isinstance(mixer, AttentionMixer):
-        shape = mixer.shape
-        sizes = [heads * shape.head_dim for heads in (shape.num_heads, shape.num_kv_heads, shape.num_kv_heads)]
-        for name, part in zip("qkv", mixer.qkv_proj.weight.detach().split(sizes), strict=True):
-            yield f"{name}_proj.weight", part
-        yield "o_proj.weight", mixer.o_proj.weight
-    else:
-        assert isinstance(mixer, MoEMixer)
-        yield "gate.weight", mixer.gate.weight
-        yield f"gate.{_BIAS}", mixer.gate.e_score_correction_bias
-        for index in range(len(mixer.experts.up_proj)):
-            yield f"experts.{index}.up_proj.weight", mixer.experts.up_proj[index]
-            yield f"experts.{index}.down_proj.weight", mixer.experts.down_proj[index].t()
-        yield "shared_experts.up_proj.weight", mixer.shared_experts.up_proj.weight
-        yield "shared_experts.down_proj.weight", mixer.shared_experts.down_proj.weight
-
-
-def _matched(
-    model: HybridModel, found: Mapping[str, tuple[tuple[int, ...], torch.dtype]], source: str
-) -> dict[str, Tensor]:
-    """The model's released views, once `found` (shape and dtype by name) is known to fit them one to one."""
-    targets = dict(state_tensors(model))
-    problems = [f"{name} is missing" for name in targets if name not in found]
-    for name, (shape, dtype) in found.items():
-        if name not in targets:
-            if not name.startswith(_IGNORED):
-                problems.append(f"{name} is not part of this model")
-        elif shape != tuple(targets[name].shape):
-            problems.append(f"{name} has shape {list(shape)}, expected {list(targets[name].shape)}")
-        elif name.endswith(_BIAS) and dtype not in (torch.float32, torch.float64):
-            problems.append(f"{name} is {dtype}, expected float32 (rounding it moves the routing)")
-    if problems:
-        raise ValueError(f"{source} does not fit the model, {len(problems)} problems:\n  " + "\n  ".join(problems))
-    return targets
-
-
-def _write_config(model: HybridModel, directory: Path) -> None:
-    dtype = str(model.dtype).removeprefix("torch.")
-    config = model.config.to_hf() | {"torch_dtype": dtype}
-    generation = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    for name, content in (("config.json", config), ("generation_config.json", generation)):
-        (directory / name).write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _write_weights(model: HybridModel, directory: Path, max_shard_bytes: int) -> None:
-    shards: list[dict[str, Tensor]] = [{}]
-    held = total = 0
-    for name, tensor in state_tensors(model):
-        if held and held + tensor.nbytes > max_shard_bytes:
-            shards.append({})
-            held = 0
-        shards[-1][name] = tensor
-        held += tensor.nbytes
-        total += tensor.nbytes
-    weight_map = {}
-    for number, shard in enumerate(shards, 1):
-        file = WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        # Views of one block must become tensors of their own before they can be stored.
-        save_file(
-            {name: tensor.to("cpu").clone().contiguous() for name, tensor in shard.items()},
-            directory / file,
-            metadata={"format": "pt"},
-        )
-        weight_map.update(dict.fromkeys(shard, file))
-    if len(shards) > 1:
-        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
-
-
-def _shards(directory: Path) -> list[Path]:
+def _shards(directory: Path) -> tuple[list[Path], dict[str, str]]:
+    """The files of the weights, and by tensor name where the index places it (empty for a single file)."""
     if (directory / WEIGHTS).is_file():
-        return [directory / WEIGHTS]
+        return [directory / WEIGHTS], {}
     if not (directory / INDEX).is_file():
         raise FileNotFoundError(f"{directory} has neither {WEIGHTS} nor {INDEX}")
     weight_map = _read_json(directory / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"{directory / INDEX} has no weight_map")
-    files = [directory / name for name in sorted(set(weight_map.values()))]
-    absent = [file.name for file in files if not file.is_file()]
+    names = sorted({str(name) for name in weight_map.values()})
+    strange = [name for name in names if Path(name).name != name]
+    if strange:
+        raise ValueError(f"{directory / INDEX} names shards outside its folder: {strange}")
+    absent = [name for name in names if not (directory / name).is_file()]
     if absent:
         raise FileNotFoundError(f"{directory / INDEX} names shards that are not there: {absent}")
-    return files
-
-
-def _header(file: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and dtype of every tensor in a file, without reading the tensors."""
-    try:
-        with safe_open(file, "pt") as shard:
-            slices = {name: shard.get_slice(name) for name in shard.keys()}  # noqa: SIM118 - not a dictionary
-            return {name: (tuple(part.get_shape()), _DTYPES[part.get_dtype()]) for name, part in slices.items()}
-    except (SafetensorError, KeyError) as error:
-        raise ValueError(f"{file} is not a readable safetensors file: {error}") from error
-
-
-_DTYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+    return [directory / name for name in names], weight_map
 
 
 def _read_json(file: Path) -> dict[str, object]:

@@ -25,7 +25,22 @@ _FIXED = {
     "sliding_window": None,
     "mlp_hidden_act": "relu2",
     "mamba_hidden_act": "silu",
-    "num_nextn_predict_layers": 0,
+    "residual_in_fp32": False,
+    "attention_dropout": 0.0,
+    "hidden_dropout": 0.0,
+}
+# Older spellings that transformers reads too: alias -> field.
+_ALIASES = {
+    "mamba_n_groups": "n_groups",
+    "mamba_d_conv": "conv_kernel",
+    "mamba_chunk_size": "chunk_size",
+    "mamba_dt_min": "time_step_min",
+    "mamba_dt_max": "time_step_max",
+    "mamba_dt_init_floor": "time_step_floor",
+    "mamba_dt_limit": "time_step_limit",
+    "mamba_conv_bias": "use_conv_bias",
+    "num_local_experts": "n_routed_experts",
+    "layer_types": "layers_block_type",
 }
 
 
@@ -162,7 +177,7 @@ class HybridConfig:
             "num_hidden_layers": self.num_hidden_layers,
             "intermediate_size": self.moe_intermediate_size,
             "mamba_ssm_cache_dtype": "float32",
-            "residual_in_fp32": False,
+            "num_nextn_predict_layers": 0,
         }
         return values | _FIXED | derived
 
@@ -170,18 +185,32 @@ class HybridConfig:
     def from_hf(cls, values: Mapping[str, Any]) -> HybridConfig:
         """Read the content of a config.json; fields that change nothing here are ignored.
 
+        Multi-token prediction (num_nextn_predict_layers) is ignored with its tensors: it changes no next token.
         Raises ValueError that names the field when it is missing, or asks for a feature this model lacks.
         """
         if values.get("model_type", "nemotron_h") != "nemotron_h":
             raise ValueError(f"config.json: model_type {values['model_type']!r} is not 'nemotron_h'")
+        values = {_ALIASES.get(name, name): value for name, value in values.items() if value is not None}
+        if (quantised := values.get("quantization_config")) is not None:
+            raise ValueError(f"config.json: quantization_config={quantised!r} is not supported; load bf16 weights")
+        _check_time_step_limit(values.get("time_step_limit"))
         for name, accepted in _FIXED.items():
             if name in values and values[name] != accepted:
                 raise ValueError(f"config.json: {name}={values[name]!r} is not supported; it must be {accepted!r}")
         known = {field.name for field in fields(cls)}
         chosen = {name: value for name, value in values.items() if name in known}
-        chosen["hybrid_override_pattern"] = _read_pattern(values)
+        chosen["hybrid_override_pattern"] = pattern = _read_pattern(values)
+        # Beside a list of layers the number is a leftover that transformers ignores too.
+        if "layers_block_type" not in values and values.get("num_hidden_layers", len(pattern)) != len(pattern):
+            raise ValueError(
+                f"config.json: num_hidden_layers={values['num_hidden_layers']} but the pattern {pattern!r} has "
+                f"{len(pattern)} layers"
+            )
         if isinstance(chosen.get("eos_token_id"), list):
             chosen["eos_token_id"] = tuple(chosen["eos_token_id"])
+        if "routed_scaling_factor" not in chosen:
+            # transformers would read 1.0 and train on another model than the published 2.5 says.
+            raise ValueError("config.json: routed_scaling_factor is missing; Nemotron 3 Nano has 2.5")
         try:
             return cls(**chosen)
         except TypeError as error:
@@ -211,6 +240,16 @@ class HybridConfig:
         active = body + num_moe * self.num_experts_per_tok * expert + vocabulary
         total = body + num_moe * self.n_routed_experts * expert + 2 * vocabulary
         return ParameterCount(total, active, active + vocabulary)
+
+
+def _check_time_step_limit(limit: Any) -> None:
+    """dt is never clamped here: where it is small, a clamp changes the output of the layer by more than its size."""
+    if limit is None:
+        return
+    # JSON has no infinity: transformers writes {"__float__": "Infinity"} or a bare Infinity.
+    numbers = [x.get("__float__") if isinstance(x, Mapping) else x for x in limit] if isinstance(limit, list) else []
+    if [str(x).lower() for x in numbers] not in (["0.0", "infinity"], ["0.0", "inf"], ["0", "inf"], ["0", "infinity"]):
+        raise ValueError(f"config.json: time_step_limit={limit!r} is not supported; it must be [0.0, Infinity]")
 
 
 def _read_pattern(values: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from model.kernels.attention import attend_cached
 from model.kernels.conv import causal_conv_step
 from model.kernels.linear import product, product_add
 from model.kernels.norm import gated_rms_norm_reference, rms_norm_reference
-from model.kernels.router import dense_weights
+from model.kernels.router import dense_weights, gate_logits
 from model.kernels.ssd import ssd_step
 from model.layers.attention import AttentionMixer
 from model.layers.block import Block
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
     slots: Tensor  # [B] on the CPU
     here: slice | None  # the slots, when they are consecutive: conv and ssm are then views of the cache
     kv_rows: Tensor  # [B * Hkv]
-    visible: Tensor  # [B, 1] cached positions a query may read, the new one included
+    visible: Tensor | None  # [B, 1] cached positions a query may read, the new one included; None: all `reach` of them
     reach: int  # the largest of them
 
 
@@ -102,13 +102,17 @@ def _build_steps(blocks: Sequence[Block]) -> list[Step]:
 
 def _gather(cache: StateCache, slots: Sequence[int] | Tensor) -> Batch:
     index = cache.slot_index(slots)
-    seen = cache.lengths.index_select(0, index)
-    reach = int(seen.max()) + 1
-    cache.reserve(reach)
-    rows, visible = cache.kv_rows(index, seen), (seen + 1)[:, None].to(cache.conv.device)
-    first, count = int(index[0]), len(index)
-    if torch.equal(index, torch.arange(first, first + count)):
+    count, first, last = len(index), int(index[0]), int(index[-1])
+    here = None
+    if last - first + 1 == count and (count < 3 or bool((index.diff() == 1).all())):
         here = slice(first, first + count)
+    seen = cache.lengths[here] if here else cache.lengths.index_select(0, index)
+    lengths = seen.tolist()
+    reach, alike = max(lengths) + 1, lengths.count(lengths[0]) == count
+    cache.reserve(reach)
+    rows = cache.kv_rows(index, seen)
+    visible = None if alike else (seen + 1)[:, None].to(cache.conv.device)
+    if here:
         return Batch(cache.conv[:, here], cache.ssm[:, here], cache, index, here, rows, visible, reach)
     place = index.to(cache.conv.device)
     conv, ssm = cache.conv.index_select(1, place), cache.ssm.index_select(1, place)
@@ -157,8 +161,21 @@ class AttentionStep:
         q, k, v = self.shape.split(product(_rms_norm(hidden, self.norm, self.eps), self.qkv_proj))
         batch.cache.write_kv(self.layer, batch.kv_rows, k, v)
         keys, values = self._cached(batch.cache.keys, batch), self._cached(batch.cache.values, batch)
-        out = attend_cached(q[:, None], keys, values, batch.visible)
+        if batch.visible is None and not q.is_cuda:
+            return product_add(hidden, self._attend_all(q, keys, values), self.o_proj)
+        visible = batch.visible
+        if visible is None:
+            visible = torch.full((len(q), 1), batch.reach, device=q.device)
+        out = attend_cached(q[:, None], keys, values, visible)
         return product_add(hidden, out[:, 0], self.o_proj)
+
+    def _attend_all(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """As `attend_cached` where every sequence is equally long: nothing to hide. q [B, Hq, dh] -> [B, Hq dh]."""
+        wide = torch.promote_types(q.dtype, torch.float32)
+        rows = q.reshape(-1, self.shape.num_heads // self.shape.num_kv_heads, self.shape.head_dim)
+        scores = torch.bmm(rows.mul(self.shape.head_dim**-0.5), keys.flatten(0, 1).transpose(1, 2))
+        weights = scores.softmax(-1, dtype=wide).to(q.dtype)
+        return torch.bmm(weights, values.flatten(0, 1)).view(len(q), -1)
 
     def _cached(self, buffer: Tensor, batch: Batch) -> Tensor:
         """[B, Hkv, reach, dh]."""
@@ -167,24 +184,38 @@ class AttentionStep:
 
 
 class DenseMoEStep:
-    """All experts for all tokens, those not chosen weighted zero; gate, experts and shared expert in one product."""
+    """All experts for all tokens, those not chosen weighted zero; gate, experts and shared expert in one product.
+
+    In a dtype narrower than fp32 the gate has a product of its own in fp32: rounded scores choose other experts than
+    the training form does.
+    """
 
     def __init__(self, block: Block, mixer: MoEMixer) -> None:
-        self.eps, self.norm = block.eps, block.norm.weight
+        self.eps, self.norm, self.mixer = block.eps, block.norm.weight, mixer
         self.top_k, self.scale, self.normalise = mixer.top_k, mixer.scale, mixer.normalise
         self.bias = mixer.gate.e_score_correction_bias
         experts, shared = mixer.experts, mixer.shared_experts
         self.num_experts, self.units = experts.up_proj.shape[:2]
-        up = (mixer.gate.weight, experts.up_proj.flatten(0, 1), shared.up_proj.weight)
+        wide = (
+            experts.up_proj.dtype in (torch.float32, torch.float64) and mixer.gate.weight.dtype == experts.up_proj.dtype
+        )
+        self.gate = None if wide else mixer.gate.weight
+        up = (*((mixer.gate.weight,) if wide else ()), experts.up_proj.flatten(0, 1), shared.up_proj.weight)
         self.up = torch.cat(up)
         self.down = torch.cat((experts.down_proj.flatten(0, 1).t(), shared.down_proj.weight), 1)
 
     def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
-        both = product(_rms_norm(hidden, self.norm, self.eps), self.up)
-        units = both[:, self.num_experts :].relu()
+        x = _rms_norm(hidden, self.norm, self.eps)
+        if self.mixer.control.asks:
+            return self.mixer.forward(x, hidden)
+        both = product(x, self.up)
+        if self.gate is None:
+            logits, units = both[:, : self.num_experts], both[:, self.num_experts :].relu()
+        else:
+            logits, units = gate_logits(x, self.gate), both.relu()
         units = units * units
         routed = units[:, : self.num_experts * self.units].unflatten(1, (self.num_experts, -1))
-        weights = dense_weights(both[:, : self.num_experts], self.bias, self.top_k, self.scale, self.normalise)
+        weights = dense_weights(logits, self.bias, self.top_k, self.scale, self.normalise)
         routed.mul_(weights[..., None].to(routed.dtype))
         return product_add(hidden, units, self.down)
 
@@ -200,6 +231,8 @@ class SparseMoEStep:
 
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    if x.dtype in (torch.float32, torch.float64):
-        return F.rms_norm(x, weight.shape, weight, eps)
+    if x.dtype in (torch.float32, torch.float64) and weight.dtype == x.dtype:
+        # Half the calls of F.rms_norm, which torch composes on a CPU.
+        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        return (x * weight).div_(size.square_().mul_(1 / x.shape[-1]).add_(eps).sqrt_())
     return rms_norm_reference(x, weight, eps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,7 +22,7 @@ class _Continuation(NamedTuple):
     layout: PackedLayout
     cache: StateCache
     slots: Tensor  # [B] on the cache's device
-    seen: Tensor  # [B] tokens already in each slot
+    seen: Tensor  # [B] tokens already in each slot, on the CPU
     fresh: bool  # no slot holds anything yet
     kv_rows: Tensor  # [T * Hkv] cache rows of the new keys and values
 
@@ -52,6 +52,15 @@ def prefill(
     return hidden
 
 
+def pieces(seen: int, length: int, size: int) -> Iterator[tuple[int, int]]:
+    """Cut the next `length` tokens of a sequence at multiples of `size`, counted from its first token."""
+    first = 0
+    while first < length:
+        last = min(length, first + size - (seen + first) % size)
+        yield first, last
+        first = last
+
+
 def _continuation(layout: PackedLayout, cache: StateCache, slots: Tensor) -> _Continuation:
     if len(slots) != layout.num_sequences:
         raise ValueError(f"{layout.num_sequences} sequences need as many slots, got {len(slots)}")
@@ -61,7 +70,7 @@ def _continuation(layout: PackedLayout, cache: StateCache, slots: Tensor) -> _Co
     positions = torch.arange(layout.num_tokens) + first
     rows = cache.kv_rows(slots.repeat_interleave(layout.lengths), positions)
     device = cache.conv.device
-    return _Continuation(layout, cache, slots.to(device), seen.to(device), not bool(seen.any()), rows)
+    return _Continuation(layout, cache, slots.to(device), seen, not bool(seen.any()), rows)
 
 
 def _prefill_mamba(mixer: MambaMixer, x: Tensor, residual: Tensor, plan: _Continuation, layer: int) -> Tensor:
@@ -79,5 +88,5 @@ def _prefill_attention(mixer: AttentionMixer, x: Tensor, residual: Tensor, plan:
     cache.write_kv(layer, plan.kv_rows, keys, values)
     if plan.fresh:
         return mixer.attend(qkv, residual, plan.layout)
-    held = cache.keys[layer][plan.slots], cache.values[layer][plan.slots]
-    return mixer.continue_from(qkv, residual, plan.layout, *held, plan.seen)
+    held = cache.keys[layer], cache.values[layer]
+    return mixer.continue_from(qkv, residual, plan.layout, *held, plan.slots.cpu(), plan.seen)

@@ -18,7 +18,8 @@ from model.layers.block import Block
 from model.layers.linear import Linear, RMSNorm
 from model.layers.moe import MoEMixer
 from model.layout import PackedLayout
-from model.prefill import prefill
+from model.prefill import pieces, prefill
+from model.recompute import layer_kinds, recomputed
 
 
 class HybridModel(nn.Module):
@@ -48,6 +49,7 @@ class HybridModel(nn.Module):
             if self.device.type != "meta":
                 initialise(self, config, generator or torch.Generator().manual_seed(seed))
         self._decode_plan: DecodePlan | None = None
+        self._recomputed_kinds: frozenset[str] = frozenset()
 
     @property
     def device(self) -> torch.device:
@@ -73,9 +75,19 @@ class HybridModel(nn.Module):
         """
         layout = self.layout(token_ids, cu_seqlens)
         hidden = self.embed(token_ids)
-        for block in self.layers:
-            hidden = block(hidden, layout, counted)
+        for block in self.blocks():
+            if block.kind in self._recomputed_kinds and torch.is_grad_enabled():
+                hidden = recomputed(block, hidden, layout, counted)
+            else:
+                hidden = block(hidden, layout, counted)
         return self.final_norm(hidden)
+
+    def recompute(self, letters: str) -> None:
+        """Trade time for memory in training: layers of these kinds ("ME", "" for none) are computed again in backward.
+
+        Gradients and expert counts stay the same to the bit. Raises ValueError for a letter that names no kind.
+        """
+        self._recomputed_kinds = layer_kinds(letters)
 
     def token_logprobs(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """hidden [T, D], targets [T] int64 -> (logprobs [T], entropy [T]) in fp32, a chunk of logits at a time."""
@@ -83,7 +95,7 @@ class HybridModel(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] -> [..., V] in fp32 at least."""
-        logits: Tensor = self.lm_head(hidden)
+        logits: Tensor = self.lm_head(hidden.reshape(-1, hidden.shape[-1])).view(*hidden.shape[:-1], -1)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     @torch.no_grad()
@@ -103,6 +115,26 @@ class HybridModel(nn.Module):
         layout = self.layout(token_ids, cu_seqlens)
         hidden = prefill(self.blocks(), self.embed(token_ids), layout, cache, slots)
         return self.final_norm(hidden if all_hidden else hidden[layout.last_rows])
+
+    def prefill_long(self, token_ids: Tensor, cache: StateCache, slot: int, piece: int | None = None) -> Tensor:
+        """Read one long sequence [T] in pieces, in memory that does not grow with it beyond the cache.
+
+        Pieces end at multiples of `piece` tokens of the sequence (default: the chunk size; a multiple of it is faster),
+        so that reading it in several calls that break at such multiples gives the same bits as reading it in one.
+        Returns the hidden state of the last token [D]. Raises as `prefill`, before anything is read.
+        """
+        size = self.config.chunk_size if piece is None else piece
+        if size < 1 or size % self.config.chunk_size:
+            raise ValueError(f"piece must be a multiple of the chunk size {self.config.chunk_size}, got {size}")
+        if token_ids.dim() != 1 or not len(token_ids):
+            raise ValueError(f"token_ids must be one sequence of at least one token, got {tuple(token_ids.shape)}")
+        cache.slot_index([slot])
+        seen = int(cache.lengths[slot])
+        cache.reserve(seen + len(token_ids))
+        for first, last in pieces(seen, len(token_ids), size):
+            part = token_ids[first:last]
+            hidden = self.prefill(part, torch.tensor([0, len(part)]), cache, [slot])
+        return hidden[0]
 
     @torch.inference_mode()
     def decode(self, token_ids: Tensor, cache: StateCache, slots: Sequence[int] | Tensor) -> Tensor:

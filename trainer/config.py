@@ -58,7 +58,8 @@ class SftRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     `error_rate` is the stated share of its demonstrations that are wrong; a policy that imitates it errs about as
     often. `control_cpu_seconds` is what the `sft` arm spends on more of the same where no finished GRPO run of the
-    same seed says what that cost.
+    same seed says what that cost. `aux_loss_coef` weighs the sequence-wise balancing loss of the experts (the published
+    model took 1e-4; reinforcement has none).
     """
 
     lessons: int = 0
@@ -68,9 +69,12 @@ class SftRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     warmup: int = 20
     error_rate: float = 0.4
     control_cpu_seconds: float = 120.0
+    aux_loss_coef: float = 0.0
 
     def __post_init__(self) -> None:
         _positive(self, "batch", "lr", "control_cpu_seconds")
+        if not 0.0 <= self.aux_loss_coef < float("inf"):
+            raise ValueError(f"`aux_loss_coef` must be a number from 0, not {self.aux_loss_coef}")
         if not 0.0 <= self.error_rate < 1.0:
             raise ValueError(f"`error_rate` is a share in [0, 1), not {self.error_rate}")
 

@@ -66,22 +66,31 @@ class Learner:
         self.phase = phase
         self.optimizer = optim.build(self.model, "muon" if phase == "sft" else "adamw", lr)
 
-    def sft_step(self, samples: Sequence[Sample], lr_scale: float = 1.0) -> dict[str, float]:
-        """One warm-start step: mean negative log-likelihood of the trained tokens. Returns reduced metrics."""
+    def sft_step(
+        self, samples: Sequence[Sample], lr_scale: float = 1.0, aux_loss_coef: float = 0.0
+    ) -> dict[str, float]:
+        """One warm-start step: mean negative log-likelihood of the trained tokens. Returns reduced metrics.
+
+        `aux_loss_coef` adds the balancing loss of the experts, averaged over the samples; `sft/loss` leaves it out.
+        """
         began = time.process_time()
         normaliser = _num_trained(samples)
-        total = entropy_sum = 0.0
+        total = aux_total = entropy_sum = 0.0
         self.model.train()
         for batch in self._pack(samples):
-            logprobs, entropy = self._forward(batch)
-            loss = -logprobs.sum() / normaliser
-            loss.backward()
+            with router.auxiliary(self.model, batch.cu_seqlens, aux_loss_coef) as balancing:
+                logprobs, entropy = self._forward(batch)
+                loss = -logprobs.sum() / normaliser
+                aux = None if balancing is None else balancing.total() / len(samples)
+                (loss if aux is None else loss + aux).backward()
             total += float(loss.detach())
+            aux_total += 0.0 if aux is None else float(aux.detach())
             entropy_sum += float(entropy.detach().sum())
-        norm = self._apply(self.recipe.grad_clip, lr_scale, total)
+        norm = self._apply(self.recipe.grad_clip, lr_scale, total + aux_total)
         load = router.balance(self.model, self.recipe.expert_bias_rate)
         return {
             "sft/loss": total,
+            **({"sft/aux_loss": aux_total} if aux_loss_coef else {}),
             "sft/entropy": entropy_sum / normaliser,
             "sft/grad_norm": norm,
             "sft/cpu_seconds": time.process_time() - began,

@@ -103,7 +103,7 @@ async def warm_start(
     while spent < cpu_seconds if cpu_seconds is not None else step < steps:
         progress = spent / cpu_seconds if cpu_seconds is not None else step / steps
         scale = warmup(step, recipe.warmup) * linear_decay(progress)
-        metrics = await learner.call("sft_step", next(stream), scale)
+        metrics = await learner.call("sft_step", next(stream), scale, recipe.aux_loss_coef)
         spent += metrics["sft/cpu_seconds"]
         step += 1
         if on_step is not None:

@@ -20,6 +20,8 @@ _SEPARATORS = re.compile(
 )
 _UNFINISHED = re.compile(
     r"\\(?:int|iint|oint|sum|prod|lim|max|min|gcd|lcm|bmod|pmod|mod|det|sup|inf|operatorname)(?![A-Za-z])|\?|_{2,}"
+    r"|\\[dt]?frac\s*\{\s*(?:d|\\mathrm\{d\}|\\partial)(?:\^\{?\d+\}?)?[^{}]*\}\s*\{\s*(?:d|\\mathrm\{d\}|\\partial)\s*[A-Za-z]"
+    r"|(?<![A-Za-z])d\s*/\s*d[A-Za-z]"
 )
 _LEFT_SIDE = re.compile(r"\|?(?:[A-Za-z]{1,3}|\\[a-z]+)(?:_\{?[A-Za-z0-9]+\}?)?'*(?:\([A-Za-z0-9, ]{1,10}\))?\|?")
 _RELATION = re.compile(r"[<>]|\\(?:leq?|geq?|lt|gt|in)(?![A-Za-z])")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from model.config import HybridConfig
 from model.kernels.attention import AttentionShape, attend_cached, attention
+from model.layers.attention_long import LONG, attend_continued
 from model.layers.linear import Linear
 from model.layout import PackedLayout
 
@@ -38,11 +39,19 @@ class AttentionMixer(nn.Module):
         return qkv, keys, values
 
     def continue_from(
-        self, qkv: Tensor, residual: Tensor, layout: PackedLayout, keys: Tensor, values: Tensor, seen: Tensor
+        self,
+        qkv: Tensor,
+        residual: Tensor,
+        layout: PackedLayout,
+        keys: Tensor,
+        values: Tensor,
+        slots: Tensor,
+        seen: Tensor,
     ) -> Tensor:
         """residual + mixer for new tokens whose keys and values are already in the cache.
 
-        keys, values [B, Hkv, L, dh], the cache rows of these sequences; seen [B]: tokens cached before the new ones.
+        keys, values [S, Hkv, capacity, dh] of all slots; slots [B]: those of these sequences; seen [B]: tokens cached
+        before the new ones. slots and seen live on the CPU.
         """
         rows, buckets = layout.padded
         queries, _, _ = self.shape.split(rows.take(qkv))
@@ -50,12 +59,22 @@ class AttentionMixer(nn.Module):
         for bucket in buckets:
             here = slice(bucket.offset, bucket.offset + bucket.batch * bucket.length)
             q = queries[here].unflatten(0, (bucket.batch, bucket.length))
-            before = seen[bucket.sequences]
-            reach = int(before.max()) + bucket.length
-            k, v = (part[bucket.sequences][:, :, :reach] for part in (keys, values))
-            visible = before[:, None] + torch.arange(1, bucket.length + 1, device=before.device)
-            size = max(1, _SCORE_NUMBERS // (bucket.batch * self.shape.num_heads * reach))
-            blocks = [slice(first, first + size) for first in range(0, bucket.length, size)]
-            out = torch.cat([attend_cached(q[:, block], k, v, visible[:, block]) for block in blocks], 1)
-            outputs.append(out.flatten(0, 1))
+            chosen = bucket.sequences.cpu()
+            outputs.append(self._continue_bucket(q, keys, values, slots[chosen], seen[chosen]).flatten(0, 1))
         return self.o_proj.add_to(residual, rows.put_back(torch.cat(outputs)))
+
+    def _continue_bucket(self, q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, seen: Tensor) -> Tensor:
+        """q [B, L, Hq, dh] -> [B, L, Hq dh]."""
+        batch, length = q.shape[:2]
+        reach = int(seen.max()) + length
+        if batch == 1 and q.device.type == "cpu" and reach - length >= LONG:
+            slot = int(slots[0])
+            return attend_continued(q[0], keys[slot, :, :reach], values[slot, :, :reach])[None]
+        visible = (seen[:, None] + torch.arange(1, length + 1)).to(q.device)
+        size = max(1, _SCORE_NUMBERS // (batch * self.shape.num_heads * reach))
+        k, v = keys[:, :, :reach], values[:, :, :reach]
+        chosen: Tensor | None = slots.to(q.device)
+        if not q.is_cuda:  # select once, not once for each block
+            k, v, chosen = k.index_select(0, slots), v.index_select(0, slots), None
+        blocks = [slice(first, first + size) for first in range(0, length, size)]
+        return torch.cat([attend_cached(q[:, block], k, v, visible[:, block], chosen) for block in blocks], 1)

@@ -1,14 +1,46 @@
-"""Mixture of experts: routed relu^2 experts plus one shared expert, balanced by a selection bias (2408.15664)."""
+"""Mixture of experts: routed relu^2 experts plus one shared expert, balanced by a selection bias (2408.15664).
+
+What else a pass may ask of a layer's routing (replay a recorded choice, record its own, a balancing loss) is set by
+`model.routing` for the length of a `with` block; without it a layer only chooses.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from model.config import HybridConfig
 from model.kernels.experts import relu_squared, routed_experts
-from model.kernels.router import route
+from model.kernels.router import Routing, count_experts, gate_logits, route_logits
+from model.kernels.router_balance import balance_losses
 from model.layers.linear import Linear
+
+
+@dataclass
+class Balance:
+    """A balancing loss for the sequences of one pass: whose token each is, and what each layer made of it."""
+
+    coefficient: float
+    sequence: Tensor  # [T] int64
+    num_sequences: int
+    counted: Tensor | None  # [T] bool; None: every token
+    losses: list[Tensor] = field(default_factory=list)  # one [S] per pass
+
+
+@dataclass
+class RoutingControl:
+    """What is asked of one layer's routing beyond choosing; nothing, when it is None."""
+
+    replayed: Tensor | None = None  # [T, k] any integer type, a negative number where nothing was recorded
+    recorded: list[Tensor] | None = None  # each pass adds the experts it chose [T, k]
+    balance: Balance | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything is asked: forms of the layer that only choose must then give way to `MoEMixer.forward`."""
+        return self.replayed is not None or self.recorded is not None or self.balance is not None
 
 
 class Router(nn.Module):
@@ -31,6 +63,10 @@ class Experts(nn.Module):
         shape = (config.n_routed_experts, config.moe_intermediate_size, config.hidden_size)
         self.up_proj = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.down_proj = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor, routing: Routing) -> Tensor:
+        """x [T, D] -> the weighted sum of each token's experts [T, D]."""
+        return routed_experts(x, routing, self.up_proj, self.down_proj)
 
 
 class SharedExpert(nn.Module):
@@ -57,22 +93,33 @@ class MoEMixer(nn.Module):
         self.gate = Router(config, device, dtype)
         self.experts = Experts(config, device, dtype)
         self.shared_experts = SharedExpert(config, device, dtype)
+        self.control = RoutingControl()
         counts = torch.zeros(config.n_routed_experts, device=device, dtype=torch.int64)
         self.register_buffer("expert_counts", counts, persistent=False)
 
     def forward(self, x: Tensor, residual: Tensor, counted: Tensor | None = None) -> Tensor:
-        """x, residual [T, D] -> residual + mixer(x). counted [T] bool: tokens that enter the counts (None: all)."""
-        bias = self.gate.e_score_correction_bias
-        routing = route(x, self.gate.weight, bias, self.top_k, self.scale, self.normalise)
-        if self.training and torch.is_grad_enabled():
-            self._count(routing.experts, counted)
-        shared = self.shared_experts.add_to(residual, x)
-        return shared + routed_experts(x, routing, self.experts.up_proj, self.experts.down_proj)
+        """x, residual [T, D] -> residual + mixer(x). counted [T] bool: tokens that enter the counts (None: all).
 
-    @torch.no_grad()
-    def _count(self, experts: Tensor, counted: Tensor | None) -> None:
-        chosen = experts if counted is None else experts[counted]
-        self.expert_counts += torch.bincount(chosen.flatten(), minlength=len(self.expert_counts))
+        Raises ValueError when experts to replay do not fit the tokens.
+        """
+        routing = self._route(x, counted)
+        return self.shared_experts.add_to(residual, x) + self.experts(x, routing)
+
+    def _route(self, x: Tensor, counted: Tensor | None) -> Routing:
+        control, bias = self.control, self.gate.e_score_correction_bias
+        logits = gate_logits(x, self.gate.weight)
+        routing = route_logits(logits, bias, self.top_k, self.scale, self.normalise, recorded=control.replayed)
+        again = _recomputing()
+        if self.training and torch.is_grad_enabled() and not again:
+            self.expert_counts += count_experts(routing.experts, len(self.expert_counts), counted)
+        if control.recorded is not None and not again:
+            control.recorded.append(routing.experts)
+        if (ask := control.balance) is not None:
+            # Computed in a recomputation too: it must run the operations of the pass that it repeats.
+            losses = balance_losses(logits, self.top_k, ask.coefficient, ask.sequence, ask.num_sequences, ask.counted)
+            if not again:
+                ask.losses.append(losses)
+        return routing
 
     def freeze_router(self) -> None:
         """Stop training the gate; gradients still pass through its scores to the tokens."""
@@ -85,3 +132,8 @@ class MoEMixer(nn.Module):
         move = rate * torch.sign(counts.mean() - counts)
         self.gate.e_score_correction_bias += move - move.mean()
         self.expert_counts.zero_()
+
+
+def _recomputing() -> bool:
+    """Whether this forward runs inside a backward pass: a layer computed again, which must leave no second trace."""
+    return torch._C._current_graph_task_id() != -1

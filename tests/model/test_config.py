@@ -98,3 +98,47 @@ def test_impossible_shapes(change: dict[str, object], message: str) -> None:
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         HybridConfig.tiny(320).hidden_size = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"residual_in_fp32": True}, "residual_in_fp32=True is not supported"),
+        ({"hidden_dropout": 0.1}, "hidden_dropout=0.1 is not supported"),
+        ({"moe_latent_size": 1024}, "moe_latent_size=1024 is not supported"),
+        ({"time_step_limit": [0.001, 100.0]}, "time_step_limit=.* is not supported"),
+        ({"mamba_dt_limit": 7}, "time_step_limit=7 is not supported"),
+        ({"quantization_config": {"quant_method": "modelopt"}}, "quantization_config=.* is not supported"),
+        ({"num_hidden_layers": 52}, "num_hidden_layers=52 but the pattern 'MEM.EME' has 7 layers"),
+        ({"routed_scaling_factor": None}, "routed_scaling_factor is missing"),
+    ],
+)
+def test_what_would_change_the_maths_is_refused_by_name(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HybridConfig.from_hf(HybridConfig.tiny(320).to_hf() | change)
+
+
+def test_what_changes_nothing_is_read_over() -> None:
+    tiny = HybridConfig.tiny(320)
+    harmless = {
+        "expand": 2,
+        "rope_theta": 10000,
+        "partial_rotary_factor": 1.0,
+        "norm_eps": 1e-5,
+        "num_nextn_predict_layers": 1,
+        "mtp_layers_block_type": ["full_attention", "moe"],
+        "time_step_limit": [0.0, {"__float__": "Infinity"}],
+        "sliding_window": None,
+        "transformers_version": "5.23.0",
+        "auto_map": {"AutoConfig": "configuration_nemotron_h.NemotronHConfig"},
+        "a_field_of_next_year": [1, 2],
+    }
+    assert HybridConfig.from_hf(tiny.to_hf() | harmless) == tiny
+    assert HybridConfig.from_hf(tiny.to_hf() | {"time_step_limit": [0.0, float("inf")]}) == tiny
+
+
+def test_older_spellings_are_read() -> None:
+    tiny = HybridConfig.tiny(320, conv_kernel=3)
+    values = tiny.to_hf()
+    old = {"conv_kernel": "mamba_d_conv", "n_groups": "mamba_n_groups", "n_routed_experts": "num_local_experts"}
+    assert HybridConfig.from_hf({old.get(name, name): value for name, value in values.items()}) == tiny

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from model.cache import StateCache
 from model.checkpoint import load_tensors, state_tensors
+from model.kernels.router import dense_weights, gate_logits
 from model.stack import HybridModel
 
 Build = Callable[..., HybridModel]
@@ -192,6 +193,42 @@ def test_decode_in_bf16(build: Build, pack: Pack) -> None:
     (played,) = play(model, [token_ids], [0], [[9]], cache)
     assert played.dtype == torch.float32
     assert (played - full_logits(model, token_ids, bounds)[0]).abs().mean() < 0.05
+
+
+def test_a_bf16_model_routes_alike_in_training_and_decoding(
+    build: Build, pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+
+    def noted(logits: Tensor, *rest: object) -> Tensor:
+        seen.append(logits)
+        return dense_weights(logits, *rest)
+
+    monkeypatch.setattr("model.decode.dense_weights", noted)
+    token_ids, _ = pack([6])
+    model = build(torch.bfloat16, hybrid_override_pattern="E")
+    cache = StateCache(model.config, 1, 16, dtype=torch.bfloat16)
+    for token in token_ids:
+        model.decode(token[None], cache, [0])
+    block = next(model.blocks())
+    with torch.no_grad():
+        expected = gate_logits(block.normalise(model.embed(token_ids)), block.mixer.gate.weight)
+    assert expected.dtype == torch.float32
+    torch.testing.assert_close(torch.cat(seen), expected, rtol=0, atol=1e-5)
+
+
+def test_decoding_records_and_replays_the_choice_when_asked(build: Build) -> None:
+    model = build(hybrid_override_pattern="E")
+    mixer = next(model.moe_layers())
+    plain = model.decode(torch.tensor([3]), StateCache(model.config, 1, 8), [0])
+    mixer.control.recorded = []
+    recorded = model.decode(torch.tensor([3]), StateCache(model.config, 1, 8), [0])
+    torch.testing.assert_close(recorded, plain, rtol=0, atol=1e-5)
+    (chosen,) = mixer.control.recorded
+    mixer.control.recorded = None
+    mixer.control.replayed = (chosen + 1) % model.config.n_routed_experts
+    other = model.decode(torch.tensor([3]), StateCache(model.config, 1, 8), [0])
+    assert (other - plain).abs().max() > 1e-3
 
 
 def test_refusals_leave_the_cache_alone(build: Build, pack: Pack) -> None:

@@ -78,3 +78,23 @@ def test_what_it_saves_we_read_bit_for_bit(build: Build, tmp_path: Path) -> None
     back = load_pretrained(tmp_path / "theirs")
     assert checksum(state_tensors(back)) == checksum(state_tensors(model))
     assert back.config.hybrid_override_pattern == model.config.hybrid_override_pattern
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_loads_our_shards_in_either_dtype(build: Build, tmp_path: Path, dtype: torch.dtype) -> None:
+    model = build(dtype)
+    save_pretrained(model, tmp_path / "ours", max_shard_bytes=20_000)
+    assert len(list((tmp_path / "ours").glob("model-*-of-*.safetensors"))) > 2
+    oracle, report = transformers.NemotronHForCausalLM.from_pretrained(
+        tmp_path / "ours", dtype=dtype, output_loading_info=True
+    )
+    assert not any(report.values()), report
+    for layer, block in zip(oracle.model.layers, model.blocks(), strict=True):
+        if block.kind == "E":
+            assert torch.equal(layer.mixer.experts.down_proj, block.mixer.experts.down_proj.transpose(1, 2))
+            bias = layer.mixer.gate.e_score_correction_bias
+            assert bias.dtype == torch.float32 and torch.equal(bias, block.mixer.gate.e_score_correction_bias)
+    oracle.save_pretrained(tmp_path / "theirs", max_shard_size="30KB")
+    assert (tmp_path / "theirs" / "model.safetensors.index.json").is_file()
+    back = load_pretrained(tmp_path / "theirs", dtype=None)
+    assert back.dtype == dtype and checksum(state_tensors(back)) == checksum(state_tensors(model))
