@@ -44,9 +44,7 @@ class ExpertRecord:
 
 @contextmanager
 def record_experts(model: HybridModel) -> Iterator[ExpertRecord]:
-    """Record every pass of `model` through its MoE layers, a recomputation in backward left out.
-
-    """
+    """Record every pass of `model` through its MoE layers, a recomputation in backward left out."""
     mixers = list(model.moe_layers())
     chosen: list[list[Tensor]] = [[] for _ in mixers]
     before = [mixer.control.recorded for mixer in mixers]

@@ -1,0 +1,1 @@
+"""An office: mail, calendar, website analytics, project board and customers, tasks judged by what the calls changed."""

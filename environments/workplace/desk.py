@@ -1,0 +1,197 @@
+"""The state of one session: a SQLite overlay in front of a world that all sessions share, copied row by row on write.
+
+    base      in-memory database, shared by every session of the process, filled once through SQLAlchemy
+    overlay   in-memory database of the session: five empty tables, from a page image made once
+    a read    base rows whose position is not in the overlay, and the overlay's rows that are not gone
+    a write   touches the overlay only; so a session costs what it changed, and its changes are the overlay
+
+The statements of the hot path are plain SQL: a SQLAlchemy session per rollout costs more than the rollout's own calls.
+
+`gone` is 1 for a deleted row, 2 for one whose gap was closed by a later append: the public verifier compares row labels
+too, and appending to mails, tasks and customers renumbers them while appending to events does not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from functools import cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import create_engine, insert
+from sqlalchemy.pool import StaticPool
+
+from environments.workplace.tables import BASE, COLUMNS, EVENTS, KEY, MUTABLE, OVERLAY
+
+Row = dict[str, Any]
+Tables = dict[str, list[tuple[Any, ...]]]
+"""Rows of a world by table, columns in the published order."""
+
+_numbers = itertools.count()
+
+
+def _quoted(columns: tuple[str, ...]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+_NAMES = {table: _quoted(columns) for table, columns in COLUMNS.items()}
+_LAST = 1 << 40
+"""New rows get positions from here."""
+
+
+def _view(table: str, where: str) -> str:
+    names = _NAMES[table]
+    base = f"SELECT position, {names} FROM base.{table} b WHERE {where}"
+    if table not in MUTABLE:
+        return f"{base} ORDER BY position"
+    untouched = f"NOT EXISTS (SELECT 1 FROM main.{table} o WHERE o.position = b.position)"
+    changed = f"SELECT position, {names} FROM main.{table} WHERE gone = 0 AND {where}"
+    return f"{base} AND {untouched} UNION ALL {changed} ORDER BY position"
+
+
+_ALL = {table: _view(table, "1") for table in COLUMNS}
+_ONE = {table: _view(table, f'"{key}" = ?1') for table, key in KEY.items()}
+_HIGHEST = {
+    table: f'SELECT max("{key}"), count(*), sum(typeof("{key}") <> \'text\') FROM ({_view(table, "1")})'
+    for table, key in KEY.items()
+}
+_PUT = {
+    table: f"INSERT OR REPLACE INTO main.{table} (position, gone, {_NAMES[table]}) "
+    f"VALUES (?, 0, {', '.join('?' * len(COLUMNS[table]))})"
+    for table in MUTABLE
+}
+
+
+class World:
+    """A base database. Sessions attach to it by `uri`; it lives as long as this object."""
+
+    def __init__(self, directory: list[str], tables: Tables) -> None:
+        self.directory = directory
+        self.tables = tables
+        self.uri = f"file:workplace-{next(_numbers)}?mode=memory&cache=shared"
+        self._engine = create_engine(
+            "sqlite://",
+            creator=lambda: sqlite3.connect(self.uri, uri=True, check_same_thread=False),
+            poolclass=StaticPool,
+        )
+        BASE.create_all(self._engine)
+        with self._engine.begin() as connection:
+            for name, rows in tables.items():
+                columns = ("position", *COLUMNS[name])
+                values = [dict(zip(columns, (number, *row), strict=True)) for number, row in enumerate(rows)]
+                if values:
+                    connection.execute(insert(BASE.tables[name]), values)
+        self._engine.raw_connection().execute("PRAGMA query_only = 1")
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+@cache
+def _empty_overlay() -> bytes:
+    """The page image of an overlay in which nothing was changed."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    OVERLAY.create_all(engine)
+    raw = engine.raw_connection()
+    image: bytes = raw.serialize()
+    raw.close()
+    engine.dispose()
+    return image
+
+
+class Desk:
+    """What the tools of one session read and write. `fixed_keys` refuses changes of a primary key (the tools ask)."""
+
+    def __init__(self, world: World, *, fixed_keys: bool = True) -> None:
+        self.world = world
+        self.fixed_keys = fixed_keys
+        self.writes = 0
+        """Calls that changed, or may have changed, a row."""
+        self.lookups = 0
+        """Read-only calls that were answered."""
+        self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, uri=True)
+        self._db.deserialize(_empty_overlay())
+        self._db.execute("ATTACH DATABASE ? AS base", (world.uri,))
+
+    def close(self) -> None:
+        self._db.close()
+
+    def rows(self, table: str) -> list[Row]:
+        """All rows in order."""
+        return [_row(table, values) for _, *values in self._db.execute(_ALL[table])]
+
+    def placed(self, table: str) -> list[tuple[int, tuple[Any, ...]]]:
+        """All rows in order, as (position, values)."""
+        return [(found[0], found[1:]) for found in self._db.execute(_ALL[table])]
+
+    def get(self, table: str, key: Any) -> Row | None:
+        """The first row of that id; an id of another type than text names no row."""
+        found = self._matching(table, key)
+        return _row(table, found[0][1:]) if found else None
+
+    def holds(self, table: str, field: str, value: str) -> bool:
+        """True where a row has this text in a field, in any case."""
+        names = self._db.execute(f'SELECT DISTINCT "{field}" FROM ({_view(table, "1")})')
+        return any(isinstance(name, str) and name.lower() == value for (name,) in names)
+
+    def highest(self, table: str) -> str | None:
+        """The greatest id as text, None where the table is empty. Raises TypeError where an id is no text."""
+        highest, count, odd = self._db.execute(_HIGHEST[table]).fetchone()
+        if count and odd:
+            raise TypeError("'>=' not supported between instances of 'str' and 'int'")
+        return highest if count else None
+
+    def append(self, table: str, values: Row) -> None:
+        """A new row behind the others."""
+        if table != EVENTS:
+            self._db.execute(f"UPDATE main.{table} SET gone = 2 WHERE gone = 1")
+        (last,) = self._db.execute(f"SELECT max(position) FROM main.{table}").fetchone()
+        position = max(_LAST, (last or 0) + 1)
+        self._db.execute(_PUT[table], (position, *(_storable(values.get(c)) for c in COLUMNS[table])))
+        self.writes += 1
+
+    def update(self, table: str, key: Any, field: str, value: Any) -> bool:
+        """Set a field of every row of that id; False where there is none."""
+        found = self._matching(table, key)
+        place = COLUMNS[table].index(field) + 1
+        for row in found:
+            changed = [*row[:place], _storable(value), *row[place + 1 :]]
+            self._db.execute(_PUT[table], changed)
+        self.writes += bool(found)
+        return bool(found)
+
+    def delete(self, table: str, key: Any) -> bool:
+        """Delete every row of that id; False where there is none."""
+        found = self._matching(table, key)
+        for row in found:
+            self._db.execute(_PUT[table], row)
+            self._db.execute(f"UPDATE main.{table} SET gone = 1 WHERE position = ?", row[:1])
+        self.writes += bool(found)
+        return bool(found)
+
+    def overlay(self, table: str) -> list[tuple[int, int, tuple[Any, ...]]]:
+        """What the session touched, in order: (position, gone, values). New rows have positions `is_new` knows."""
+        found = self._db.execute(f"SELECT position, gone, {_NAMES[table]} FROM main.{table} ORDER BY position")
+        return [(position, gone, tuple(values)) for position, gone, *values in found]
+
+    def _matching(self, table: str, key: Any) -> list[tuple[Any, ...]]:
+        return self._db.execute(_ONE[table], (key,)).fetchall() if isinstance(key, str) else []
+
+
+def is_new(position: int) -> bool:
+    """True for a row that the session created."""
+    return position >= _LAST
+
+
+def _row(table: str, values: Any) -> Row:
+    return dict(zip(COLUMNS[table], values, strict=True))
+
+
+def _storable(value: Any) -> Any:
+    """What SQLite can hold: a list, an object, a huge number as bytes, which no verdict takes for text."""
+    if value is None or isinstance(value, str | float):
+        return value
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return int(value)
+    return msgspec.json.encode(str(value))

@@ -1,0 +1,56 @@
+"""The public verifier's verdict: replay the calls and the ground truth on two fresh worlds, compare the tables exactly.
+
+Exactly means: rows in their order, with their labels; every column as text in lower case, except status, list_name and
+board, which are compared as they are. A value that is no text is missing after that, and missing equals missing. So
+
+    two mails sent in the other order differ          an event at `2023-12-01T10:00:00` differs from `… 10:00:00`
+    a duration of 30 differs from "30", not from 45   an object made and deleted again leaves no difference
+    a mail deleted before another one is sent differs from one deleted after: sending renumbers the rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from environments.workplace.desk import Desk, World, is_new
+from environments.workplace.replay import replayed
+from environments.workplace.tables import COLUMNS, EVENTS, EXACT_CASE, MUTABLE
+
+Calls = Iterable[tuple[str, Any]]
+
+
+def same_state(world: World, calls: Calls, ground_truth: Calls) -> bool:
+    """Whether both lead to the same five tables."""
+    ours = replayed(world, calls, fixed_keys=False)
+    theirs = replayed(world, ground_truth, fixed_keys=False)
+    try:
+        return all(_same_table(ours, theirs, table) for table in MUTABLE)
+    finally:
+        ours.close()
+        theirs.close()
+
+
+def _same_table(ours: Desk, theirs: Desk, table: str) -> bool:
+    if ours.overlay(table) == theirs.overlay(table):
+        return True
+    return _labelled(ours, table) == _labelled(theirs, table)
+
+
+def _labelled(desk: Desk, table: str) -> list[tuple[int, tuple[Any, ...]]]:
+    """Every row with its label: its number when rows were last renumbered. New events are all labelled 0."""
+    placed = desk.placed(table)
+    gaps = [position for position, gone, _ in desk.overlay(table) if gone == 1]
+    numbered = sorted([*gaps, *(position for position, _ in placed)])
+    labels = {position: label for label, position in enumerate(numbered)}
+    flat = table == EVENTS
+    return [
+        (0 if flat and is_new(position) else labels[position], _lower(table, values)) for position, values in placed
+    ]
+
+
+def _lower(table: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(
+        value if column in EXACT_CASE else value.lower() if isinstance(value, str) else None
+        for column, value in zip(COLUMNS[table], values, strict=True)
+    )

@@ -1,0 +1,89 @@
+"""Whatever a policy calls: a world stays whole, sessions stay apart, and both verdicts give a number."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from environments.workplace.changes import changes_of
+from environments.workplace.company import company, world
+from environments.workplace.desk import Desk
+from environments.workplace.published import same_state
+from environments.workplace.replay import replayed
+from environments.workplace.strict import judge
+from environments.workplace.tables import COLUMNS, KEY, MUTABLE
+from environments.workplace.toolbox import READ_ONLY, TOOLS, run, specs
+from gym_core.reply import Reply
+
+KEYS = st.sampled_from(["00000000", "00000003", "00000007", "00000300", "00000200", "500", "501", "", 7])
+WORDS = st.sampled_from(
+    ["x", "", "(a+)+$", "a@b.c", "Won", "Backlog", "Design", "2023-12-01 10:00:00", "30", "total_visits", "bar", 5, [1]]
+)
+ANY = st.one_of(WORDS, st.text(max_size=8), st.integers(), st.none(), st.booleans())
+OPEN = Desk(world(2))
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    name = draw(st.sampled_from(sorted(TOOLS)))
+    fields = specs()[name].parameters["properties"]
+    arguments = {}
+    for field in fields:
+        if draw(st.booleans()) or draw(st.booleans()):
+            kind = KEYS if field.endswith("_id") else _fields(name) if field == "field" else ANY
+            arguments[field] = draw(kind)
+    return name, arguments
+
+
+def _fields(tool: str) -> st.SearchStrategy[Any]:
+    return st.sampled_from([column for table in MUTABLE for column in COLUMNS[table]])
+
+
+SEQUENCES = st.lists(calls(), max_size=8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEQUENCES)
+def test_any_calls_leave_a_whole_world(sequence: list[tuple[str, dict[str, Any]]]) -> None:
+    before = {table: list(world(2).tables[table]) for table in COLUMNS}
+    desk = Desk(world(2))
+    for name, arguments in sequence:
+        lookups, writes = desk.lookups, desk.writes
+        run(desk, name, arguments)
+        assert desk.writes == writes or name not in READ_ONLY
+        assert desk.lookups == lookups or name in READ_ONLY
+    for table, key in KEY.items():
+        ids = [row[key] for row in desk.rows(table)]
+        assert len(ids) == len(set(ids))
+        assert all(isinstance(one, str) for one in ids)
+    assert all(OPEN.overlay(table) == [] for table in MUTABLE)
+    assert world(2).tables == before == company(2).tables
+    desk.close()
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEQUENCES)
+def test_a_replay_of_the_same_calls_is_the_same_state(sequence: list[tuple[str, dict[str, Any]]]) -> None:
+    recorded = [(name, json.dumps(arguments)) for name, arguments in sequence]
+    assert same_state(world(2), recorded, recorded)
+    live, again = Desk(world(2)), replayed(world(2), recorded, fixed_keys=True)
+    for name, arguments in sequence:
+        run(live, name, arguments)
+    assert changes_of(live).same(changes_of(again))
+    verdict = judge(live, again, None, Reply(text="Done."))
+    assert verdict.components["collateral"] == verdict.components["missing"] == 0.0
+    live.close()
+    again.close()
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEQUENCES, SEQUENCES)
+def test_the_public_verdict_is_symmetric(
+    one: list[tuple[str, dict[str, Any]]], other: list[tuple[str, dict[str, Any]]]
+) -> None:
+    ours = [(name, json.dumps(arguments)) for name, arguments in one]
+    theirs = [(name, json.dumps(arguments)) for name, arguments in other]
+    assert same_state(world(2), ours, theirs) == same_state(world(2), theirs, ours)
