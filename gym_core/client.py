@@ -10,6 +10,7 @@ be repeated are: idempotent ones, and those whose connection was never made.
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -24,6 +25,8 @@ from gym_core import telemetry
 from gym_core.errors import BadRequest, DeadlineExceeded, PalaestraError, RemoteError, Unavailable
 from gym_core.http_reply import Response, error_of
 from gym_core.tokens import FRAME_TYPE, FrameReader
+
+LARGE_BODY = 1 << 20
 
 T = TypeVar("T")
 
@@ -250,7 +253,11 @@ class Client:
         try:
             async with asyncio.timeout(left_s):
                 return await self._pool().request(
-                    method, url, data=data, headers={**sent, names.DEADLINE: f"{left_s:.3f}"}, allow_redirects=False
+                    method,
+                    url,
+                    data=_stream(data),
+                    headers={**sent, names.DEADLINE: f"{left_s:.3f}"},
+                    allow_redirects=False,
                 )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _NeverSent(f"nobody answers at {url}: {_reason(error)}", hint="is the server running?") from None
@@ -301,6 +308,11 @@ def _frames(reader: FrameReader, chunk: bytes, url: str) -> list[tuple[bytes, by
         return list(reader.feed(chunk))
     except ValueError as error:
         raise RemoteError(f"{url} does not send frames: {error}") from None
+
+
+def _stream(data: bytes | None) -> bytes | io.BytesIO | None:
+    """Large bodies as a stream: aiohttp warns of bytes that hold up its loop while they are written at once."""
+    return io.BytesIO(data) if data is not None and len(data) >= LARGE_BODY else data
 
 
 def _worth_repeating(response: Response) -> bool:

@@ -93,6 +93,10 @@ def parse_json(body: bytes, kind: type[T] | Any = Any) -> T:
         raise BadRequest(what, field=path.lstrip(".")) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise BadRequest(
+            "the body is nested too deeply", hint="no request of ours is deeper than a few levels"
+        ) from None
 
 
 def deadline_s(request: web.Request, default: float) -> float:

@@ -49,7 +49,6 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     used = {name for record in RECORDS.glob("*.json") for name in json.loads(record.read_text())}
-    # Bubblewrap is only used by the code sandbox, which no test of this tree needs yet: its presence is reported.
     rows = {name: _state(name, present, used) for name, present in installed().items()}
     if options.json:
         print(json.dumps(rows))
@@ -68,7 +67,7 @@ def _state(name: str, present: bool, used: set[str]) -> str:
         return "run"
     if not present:
         return "absent"
-    return "present (nothing uses it yet)" if name == "bubblewrap" else "skipped"
+    return "skipped"
 
 
 if __name__ == "__main__":

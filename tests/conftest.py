@@ -27,6 +27,7 @@ _MODULES = {
     "openai": "openai client",
     "triton": "triton (interpreter)",
 }
+_FILES = {"tests/gym_core/sandbox/test_bubblewrap.py": "bubblewrap"}
 _used: set[str] = set()
 
 
@@ -39,6 +40,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     # A test that imported a capability and was not skipped has used it.
     _used.update(title for module, title in _MODULES.items() if module in sys.modules)
+    _used.update(title for file, title in _FILES.items() if item.nodeid.startswith(file))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

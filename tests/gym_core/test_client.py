@@ -400,3 +400,10 @@ async def test_a_closed_client_opens_again(peer: Peer, client: Client) -> None:
     await client.close()
     await client.close()
     assert (await client.get("/healthz")).ok
+
+
+async def test_a_body_of_a_megabyte_arrives_whole_and_is_sent_again_whole(peer: Peer, client: Client) -> None:
+    peer.answers = [reply(503, b"{}"), reply()]
+    body = bytes(range(256)) * 4096 + b"the end"
+    await client.post("/big", body, idempotent=True)
+    assert peer.bodies == [body, body]
