@@ -50,20 +50,25 @@ def run_reply(play: Play, *, with_tokens: bool = True) -> dict[str, Any]:
 
 
 def _with_tokens(play: Play) -> list[dict[str, Any]]:
-    """Output items, the last one of each turn carrying that turn's prompt, ids and log-probabilities."""
+    """Output items, the last one of each turn carrying that turn's prompt, ids and log-probabilities.
+
+    Tokens that the policy did not choose (a forced end of its thoughts, a grammar's) stay where they stand, and
+    `generation_loss_mask` then says which they are.
+    """
     output = list(play.rollout.output)
     for mark in play.book.marks:
         segments = play.book.segments(mark.trace)
         before = decode_trace(b"".join(segments[: mark.segment]))
         turn = decode_trace(segments[mark.segment])
-        sampled = turn.loss_mask
-        if not sampled.any():
+        if not turn.loss_mask.any():
             continue
-        prompt = before.token_ids.tolist() + turn.token_ids[~sampled].tolist()
+        begun = next((end for kind, _, end in turn.spans if kind == "prompt"), int(turn.loss_mask.argmax()))
+        sampled = turn.loss_mask[begun:].tolist()
         output[mark.item] = {
             **output[mark.item],
-            "prompt_token_ids": prompt,
-            "generation_token_ids": turn.token_ids[sampled].tolist(),
-            "generation_log_probs": turn.logprobs[sampled].tolist(),
+            "prompt_token_ids": before.token_ids.tolist() + turn.token_ids[:begun].tolist(),
+            "generation_token_ids": turn.token_ids[begun:].tolist(),
+            "generation_log_probs": turn.logprobs[begun:].tolist(),
+            **({} if all(sampled) else {"generation_loss_mask": sampled}),
         }
     return output

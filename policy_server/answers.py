@@ -6,6 +6,8 @@ Conversation ─────────────────▶ backend ─�
 
 from __future__ import annotations
 
+import itertools
+import math
 import secrets
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
@@ -13,9 +15,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from gym_core.tokens import NO_VERSION, TokenTrace
+from model.control_tokens import TOOL_CALL
 from model.parsers import parse_reply, reply_spans
 from policy_server.prompts import Conversation, Prompt, Prompts
-from policy_server.requests import Backend, GenerateRequest, Sample
+from policy_server.requests import FORCED, Backend, GenerateRequest, Sample
 from policy_server.watch import cut_at
 
 
@@ -72,6 +75,7 @@ class ChatReply:
     token_ids: np.ndarray | None = None
     logprobs: np.ndarray | None = None
     version: int = NO_VERSION
+    origin: np.ndarray | None = None
     usage: dict[str, int] = field(default_factory=dict)
 
 
@@ -90,6 +94,9 @@ async def take_turn(backend: Backend, prompts: Prompts, conversation: Conversati
         prompt_token_ids=prompt.token_ids,
         known_tokens=prompt.num_known,
         shared_tokens=prompt.num_shared,
+        thinking_open=prompt.thinking_open,
+        thinking_budget=_budget(conversation, request),
+        logit_bias={**request.logit_bias, **({TOOL_CALL: -math.inf} if conversation.calls_barred else {})},
         keep=request.keep or bool(conversation.tools),
     )
     if isinstance(backend, ChatBackend):
@@ -100,6 +107,12 @@ async def take_turn(backend: Backend, prompts: Prompts, conversation: Conversati
     return Turn(prompt=prompt, answers=answers, num_cached=result.num_cached)
 
 
+def _budget(conversation: Conversation, request: GenerateRequest) -> int | None:
+    """The smaller of the budget that the policy is told of and the one that it is only held to."""
+    budgets = (conversation.options.reasoning_budget, request.thinking_budget)
+    return min((budget for budget in budgets if budget is not None), default=None)
+
+
 def fresh_id(prefix: str) -> str:
     """An id such as `msg_0f…`, unique everywhere."""
     return f"{prefix}_{secrets.token_hex(12)}"
@@ -108,6 +121,9 @@ def fresh_id(prefix: str) -> str:
 def _parse(prompts: Prompts, conversation: Conversation, thinking_open: bool, sample: Sample) -> Answer:
     text = sample.text if sample.text is not None else cut_at(prompts.text(sample.token_ids), sample.stop_reason)
     parsed = parse_reply(text, thinking_open, conversation.tools)
+    if conversation.calls_barred and parsed.tool_calls:
+        spelled = [call.raw for call in parsed.tool_calls]  # in letters: the tag itself was barred
+        parsed = replace(parsed, content="\n".join(filter(None, [parsed.content, *spelled])), tool_calls=[])
     calls = [ToolCall(call.name, call.arguments, fresh_id("call")) for call in parsed.tool_calls]
     return Answer(
         reasoning=parsed.reasoning,
@@ -142,6 +158,7 @@ def _answer(prompts: Prompts, conversation: Conversation, prompt: Prompt, reply:
         finish_reason="length" if reply.finish_reason == "length" else "stop",
         text=content,
         exact=exact and reply.logprobs is not None,
+        origin=reply.origin,
     )
     if calls or reasoning:
         finish = "tool_calls" if calls and sample.finish_reason == "stop" else sample.finish_reason
@@ -150,20 +167,35 @@ def _answer(prompts: Prompts, conversation: Conversation, prompt: Prompt, reply:
 
 
 def segment_of(prompt: Prompt, answer: Answer) -> TokenTrace:
-    """The turn as a segment: prompt tokens that are new (mask 0), then the sampled ones (mask 1 where exact)."""
+    """The turn as a segment: prompt tokens that are new (mask 0), then the generated ones.
+
+    Those have mask 1 where they are the policy's own choice. Forced ones are spans of their own that no policy sampled.
+    """
     added, sample = prompt.token_ids[prompt.num_known :], answer.sample
-    num_added, num_sampled = len(added), len(sample.token_ids)
+    num_added = len(added)
+    forced = np.zeros(len(sample.token_ids), np.bool_) if sample.origin is None else sample.origin == FORCED
     spans = [("prompt", 0, num_added)] if num_added else []
     spans += [
-        (kind, a + num_added, b + num_added) for kind, a, b in reply_kinds(sample.token_ids, prompt.thinking_open)
+        (kind, a + num_added, b + num_added)
+        for whole in reply_kinds(sample.token_ids, prompt.thinking_open)
+        for kind, a, b in _cut(whole, forced)
     ]
     return TokenTrace(
         token_ids=np.concatenate([added, sample.token_ids]).astype(np.int32),
-        logprobs=np.concatenate([np.zeros(num_added, np.float32), sample.logprobs]),
-        loss_mask=np.concatenate([np.zeros(num_added, np.bool_), np.full(num_sampled, sample.exact)]),
-        versions=np.concatenate([np.full(num_added, NO_VERSION, np.int32), sample.versions]),
+        logprobs=np.concatenate([np.zeros(num_added, np.float32), np.where(forced, np.float32(0), sample.logprobs)]),
+        loss_mask=np.concatenate([np.zeros(num_added, np.bool_), sample.loss_mask]),
+        versions=np.concatenate(
+            [np.full(num_added, NO_VERSION, np.int32), np.where(forced, np.int32(NO_VERSION), sample.versions)]
+        ),
         spans=spans,
     )
+
+
+def _cut(span: tuple[str, int, int], forced: np.ndarray) -> list[tuple[str, int, int]]:
+    """A span cut where tokens begin or cease to be forced."""
+    kind, start, end = span
+    edges = [start, *(start + 1 + np.flatnonzero(np.diff(forced[start:end]))).tolist(), end]
+    return [(kind, a, b) for a, b in itertools.pairwise(edges)]
 
 
 def reply_kinds(token_ids: np.ndarray, thinking_open: bool) -> list[tuple[str, int, int]]:

@@ -17,8 +17,9 @@ from model.tokenizer import Tokenizer
 from policy_server import chat_completions, completions, responses, streams
 from policy_server.answers import take_turn
 from policy_server.config import PolicyConfig
+from policy_server.echo import echo_of, unsampled
 from policy_server.engine import Engine
-from policy_server.params import require_model
+from policy_server.params import refuse, require_model
 from policy_server.prompts import Prompts
 from policy_server.requests import Backend
 from policy_server.score import score
@@ -113,9 +114,17 @@ class Routes:
         tokens = completions.prompts_of(params, self.prompts)
         generate = completions.generate_request(params, self.config, self._deadline(request))
         if params.stream:
+            refuse(params, echo=(False,))
             return await streams.stream_completion(request, self.backend, self.prompts, tokens, generate, params)
-        results = await completions.complete(self.backend, tokens, generate)
-        return json_reply(completions.completion_object(results, params, self.backend.model_name, self.prompts))
+        echoes = None
+        if params.echo:
+            echoes = await echo_of(self.backend, tokens, self.prompts, params.logprobs is not None)
+        if params.echo and params.max_tokens == 0:
+            results = unsampled(tokens, generate.n)
+        else:
+            results = await completions.complete(self.backend, tokens, generate)
+        body = completions.completion_object(results, params, self.backend.model_name, self.prompts, echoes)
+        return json_reply(body)
 
     async def models(self, _: web.Request) -> web.Response:
         model = {"id": self.backend.model_name, "object": "model", "created": self._since, "owned_by": "palaestra"}

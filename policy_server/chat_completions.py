@@ -11,7 +11,8 @@ from gym_core.errors import BadRequest
 from model.chat import tools_from_responses
 from policy_server.answers import Answer, Turn, fresh_id
 from policy_server.config import PolicyConfig
-from policy_server.params import SamplingParams, refuse, render_options, wants_tools
+from policy_server.constraints import calls_constraint, format_constraint, only_one
+from policy_server.params import SamplingParams, num_alternatives, render_options
 from policy_server.prompts import Conversation, Prompts
 from policy_server.requests import GenerateRequest, Sample
 from policy_server.responses import bundled_tokens, token_bundle
@@ -30,19 +31,32 @@ class ChatParams(SamplingParams, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     return_tokens_as_token_ids: bool | None = None
-    reasoning_budget: int | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     stream_options: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
 
 
 def generate_request(params: ChatParams, config: PolicyConfig, deadline_s: float) -> GenerateRequest:
-    """Sampling of these create parameters."""
+    """Sampling of these create parameters. Raises `BadRequest` naming the field."""
     wanted = params.max_completion_tokens if params.max_tokens is None else params.max_tokens
-    return params.request(config, deadline_s, n=1 if params.n is None else params.n, max_tokens=wanted)
+    request = params.request(config, deadline_s, n=1 if params.n is None else params.n, max_tokens=wanted)
+    if params.top_logprobs and not params.logprobs:
+        raise BadRequest("top_logprobs needs logprobs=true", field="top_logprobs")
+    request.num_top_logprobs = num_alternatives(params.top_logprobs, "top_logprobs")
+    request.constraint = only_one(
+        request.constraint,
+        format_constraint(params.response_format, "response_format"),
+        calls_constraint(params.tool_choice, tools_of(params.tools), params.parallel_tool_calls),
+    )
+    return request
+
+
+def tools_of(tools: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """Tools as the template takes them. Raises `BadRequest` naming the malformed one."""
+    try:
+        return tools_from_responses(tools)
+    except ValueError as error:
+        raise BadRequest(str(error), field=str(error).split(" ", 1)[0]) from None
 
 
 def conversation_of(params: ChatParams, config: PolicyConfig) -> Conversation:
@@ -50,21 +64,17 @@ def conversation_of(params: ChatParams, config: PolicyConfig) -> Conversation:
 
     Raises `BadRequest` naming the field.
     """
-    refuse(params, top_logprobs=(0,), presence_penalty=(0,), frequency_penalty=(0,), logit_bias=({},))
-    refuse(params, response_format=({"type": "text"},))
     if not params.messages:
         raise BadRequest("messages is empty; give at least one message", field="messages")
-    try:
-        tools = tools_from_responses(params.tools) if wants_tools(params.tool_choice) else []
-    except ValueError as error:
-        raise BadRequest(str(error), field=str(error).split(" ", 1)[0]) from None
+    tools, barred = tools_of(params.tools), params.tool_choice == "none"
     known, num_known = bundled_tokens(params.messages)
     return Conversation(
         messages=params.messages,
-        tools=tools,
+        tools=[] if barred else tools,
         options=render_options(config, params.chat_template_kwargs, params.reasoning_budget),
         known=known,
         num_known_messages=num_known,
+        calls_barred=barred and bool(tools),
     )
 
 
@@ -117,17 +127,24 @@ def message_of(answer: Answer) -> dict[str, Any]:
         ]
     if answer.reasoning:
         message["reasoning_content"] = answer.reasoning
+    if answer.malformed:
+        message["malformed_tool_calls"] = answer.malformed
     return message
 
 
 def logprob_list(sample: Sample, params: ChatParams, prompts: Prompts) -> list[dict[str, Any]]:
-    """Log-probabilities as the chat API lists them: one entry a token, no alternatives."""
-    entries = []
-    for token, logprob in zip(sample.token_ids.tolist(), sample.logprobs.tolist(), strict=True):
+    """Log-probabilities as the chat API lists them: one entry a token, with the alternatives that were asked for."""
+
+    def entry(token: int, logprob: float) -> dict[str, Any]:
         data = prompts.tokenizer.token_bytes(token)
         text = f"token_id:{token}" if params.return_tokens_as_token_ids else data.decode("utf-8", "replace")
-        entries.append({"token": text, "logprob": logprob, "bytes": list(data), "top_logprobs": []})
-    return entries
+        return {"token": text, "logprob": logprob, "bytes": list(data)}
+
+    told = sample.top_logprobs or [[]] * len(sample.token_ids)
+    pairs = zip(sample.token_ids.tolist(), sample.logprobs.tolist(), told, strict=True)
+    return [
+        entry(token, logprob) | {"top_logprobs": [entry(*one) for one in others]} for token, logprob, others in pairs
+    ]
 
 
 def include_usage(params: ChatParams) -> bool:

@@ -13,7 +13,10 @@ class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
     `checkpoint`: folder with config.json, safetensors and tokenizer.json; for an upstream the folder of its tokenizer,
     which `chat` can do without (its traces are trainable only where it tells its token ids).
     `num_slots` samples run at once, each up to `max_length` tokens with its prompt; `num_prefixes` states of prompts
-    and of turns with tools are kept for whoever asks again; `prefill_tokens` bounds the prompt tokens of one step.
+    and of turns with tools are kept for whoever asks again; `prefill_tokens` bounds the prompt tokens of one step, a
+    longer prompt is read in pieces. `deterministic`: every sample is computed by itself, so the same request gives the
+    same tokens whatever else runs, at a pass of the model per sample.
+    `cache_mb` bounds the memory of all their states: fewer samples run at once where `num_slots` would not fit.
     `num_threads` is torch's (1 is fastest for tiny models; None leaves torch's choice). `upstream_api`: `chat` sends
     messages, `completions` sends token ids and keeps traces exact (vLLM takes them).
     """
@@ -25,10 +28,12 @@ class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
     device: str = "cpu"
     num_threads: int | None = 1
     num_slots: int = 128
+    cache_mb: int | None = None
     num_prefixes: int = 128
     max_length: int = 2048
     max_waiting: int = 1024
     prefill_tokens: int = 8192
+    deterministic: bool = False
     max_tokens: int | None = None
     temperature: float = 1.0
     top_p: float = 1.0
@@ -43,6 +48,8 @@ class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("num_slots", "max_length", "max_waiting", "prefill_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.cache_mb is not None and self.cache_mb < 1:
+            raise ValueError(f"cache_mb must be at least 1, not {self.cache_mb}")
         if self.num_prefixes < 0:
             raise ValueError(f"num_prefixes must be 0 or more, not {self.num_prefixes}")
         if not self.deadline_s > 0:

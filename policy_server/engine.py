@@ -21,13 +21,17 @@ from typing import Any
 
 import torch
 
-from gym_core.errors import Cancelled, DeadlineExceeded, PalaestraError, PolicyFault, Unavailable
+from gym_core.errors import BadRequest, Cancelled, DeadlineExceeded, PalaestraError, PolicyFault, Unavailable
+from policy_server.grammar import Grammars, Matcher
 from policy_server.requests import GenerateRequest, GenerateResult
 from policy_server.runner import Runner
 from policy_server.scheduler import Job, Scheduler, check, deadline_of
 from policy_server.watch import TextStream
 
 log = logging.getLogger(__name__)
+
+_MAX_CRASHES, _CRASH_WINDOW_S = 5, 60.0
+"""So many crashes of the thread within so many seconds, and the engine stays closed."""
 
 
 class Engine:
@@ -52,21 +56,29 @@ class Engine:
         max_waiting: int = 1024,
         prefill_tokens: int = 8192,
         num_threads: int | None = 1,
+        deterministic: bool = False,
+        grammars: Grammars | None = None,
     ) -> None:
         self.model, self.model_name, self.max_length = model, model_name, max_length
         self.vocab_size: int = model.config.vocab_size
-        self._prefill_tokens, self._num_threads = prefill_tokens, num_threads
-        self._scheduler = Scheduler(num_slots, max_waiting)
-        self._runner = Runner(
+        self._num_threads, self._grammars = num_threads, grammars
+        cache = make_cache(num_slots + num_prefixes)
+        self._new_scheduler = partial(Scheduler, num_slots, max_waiting)
+        self._new_runner = partial(
+            Runner,
             model,
-            make_cache(num_slots + num_prefixes),
-            self._scheduler,
+            cache,
             stop_ids=stop_ids,
             decoder=decoder,
             num_prefixes=num_prefixes,
-            finished=lambda job, error: self._done.append((job, error)),
+            prefill_tokens=prefill_tokens,
+            deterministic=deterministic,
+            finished=self._finish,
         )
-        self._runner.version = version
+        self._build(version)
+        self._live: dict[Job, None] = {}
+        self._num_restarts = 0
+        self._crashes: deque[float] = deque(maxlen=_MAX_CRASHES)
         self._inbox: deque[Job] = deque()
         self._commands: deque[tuple[Callable[[], Any], Callable[[Any, Exception | None], None]]] = deque()
         self._outbox: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
@@ -74,7 +86,13 @@ class Engine:
         self._wake = threading.Condition()
         self._closing = self._someone_left = False
         self._next_deadline = math.inf
-        self._thread = threading.Thread(target=self._loop, name="policy-engine", daemon=True)
+        self._thread = threading.Thread(target=self._run_thread, name="policy-engine", daemon=True)
+
+    def _build(self, version: int) -> None:
+        """A queue and a runner with nothing in them; every slot of the cache is reset before it is used again."""
+        self._scheduler = self._new_scheduler()
+        self._runner = self._new_runner(self._scheduler)
+        self._runner.version = version
 
     @property
     def version(self) -> int:
@@ -90,9 +108,11 @@ class Engine:
             "commands": len(self._commands),
             "free_slots": scheduler.num_slots - scheduler.num_running,
             "sampled_tokens": runner.num_sampled,
-            "prefilled_tokens": runner.num_prefilled,
+            "prefilled_tokens": runner.reader.num_read,
             "prefix_hits": runner.prefixes.hits,
             "prefix_misses": runner.prefixes.misses,
+            "preempted": runner.num_preempted,
+            "restarts": self._num_restarts,
         }
 
     def start(self) -> Engine:
@@ -105,6 +125,7 @@ class Engine:
         future: asyncio.Future[GenerateResult] = loop.create_future()
         prompt = check(request, self.max_length, self.vocab_size)
         room = self.max_length - len(prompt)
+        grammar = await self._grammar(request)
         job = Job(
             request=request,
             prompt=prompt,
@@ -114,6 +135,7 @@ class Engine:
             resolve=lambda job, error: self._post(loop, _settle, future, job, error),
             samples=[None] * request.n,
             notify=None if request.on_delta is None else partial(self._post, loop, request.on_delta),
+            grammar=grammar,
         )
         with self._wake:
             self._require_open()
@@ -127,6 +149,13 @@ class Engine:
                 job.cancelled = self._someone_left = True
                 self._wake.notify()
             raise
+
+    async def _grammar(self, request: GenerateRequest) -> Matcher | None:
+        if request.constraint is None:
+            return None
+        if self._grammars is None:
+            raise BadRequest("this engine cannot hold output to a grammar", field=request.constraint.field)
+        return await self._grammars.compile(request.constraint)
 
     async def between_steps(self, function: Callable[[], Any]) -> Any:
         """Run a function in the engine's thread while no step is under way; returns or raises what it does."""
@@ -160,18 +189,44 @@ class Engine:
         if self._closing or not self._thread.is_alive():
             raise Unavailable("the policy engine is not running", stage="generate")
 
-    def _loop(self) -> None:
+    def _run_thread(self) -> None:
         if self._num_threads is not None:
             torch.set_num_threads(self._num_threads)
         with torch.inference_mode():
-            while self._wait():
+            while not self._closing:
                 try:
-                    self._step()
-                except Exception as error:  # the boundary: whatever a step raises is a fault of the policy
-                    log.exception("a step of the policy engine failed")
-                    self._fail_running(PolicyFault(f"the engine failed: {type(error).__name__}: {error}", stage="step"))
-                self._deliver()
+                    self._deliver()  # what a crash left undelivered
+                    self._loop()
+                except BaseException as error:  # the thread's last boundary: nobody else could start the engine again
+                    log.exception("the policy engine crashed")
+                    self._recover(error)
+                    self._closing = self._closing or self._crashes_too_often()
         self._shut()
+
+    def _loop(self) -> None:
+        while self._wait():
+            try:
+                self._step()
+            except Exception as error:  # the boundary: whatever a step raises is a fault of the policy
+                log.exception("a step of the policy engine failed")
+                self._recover(error)
+            self._deliver()
+
+    def _recover(self, error: BaseException) -> None:
+        """Start again with nothing in the slots: what had begun fails, what was waiting still waits."""
+        fault = PolicyFault(f"the engine failed: {type(error).__name__}: {error}", stage="step")
+        self._build(self.version)
+        for job in list(self._live):
+            if job.num_started:
+                self._finish(job, fault)
+            else:
+                self._scheduler.submit(job)
+        self._num_restarts += 1
+
+    def _crashes_too_often(self) -> bool:
+        """Whether starting again is of no use."""
+        self._crashes.append(time.monotonic())
+        return len(self._crashes) == _MAX_CRASHES and self._crashes[-1] - self._crashes[0] < _CRASH_WINDOW_S
 
     def _wait(self) -> bool:
         """Sleep until there is something to do; False when closing."""
@@ -185,11 +240,13 @@ class Engine:
             _run(*self._commands.popleft())
         while self._inbox:
             job = self._inbox.popleft()
+            self._live[job] = None
             self._scheduler.submit(job)
             self._next_deadline = min(self._next_deadline, job.deadline)
         self._drop(time.monotonic())
-        if admissions := self._scheduler.admit(self._prefill_tokens):
-            self._runner.prefill(admissions)
+        self._runner.preempt(*self._scheduler.missing())
+        self._runner.admit(self._scheduler.admit(self._runner.reader.room, self._runner.reader.reads))
+        self._runner.prefill()
         self._runner.decode()
 
     def _drop(self, now: float) -> None:
@@ -198,7 +255,7 @@ class Engine:
             return
         self._someone_left = False
         self._next_deadline = math.inf
-        for job in self._jobs():
+        for job in list(self._live):
             if job.cancelled:
                 self._runner.abandon(job, Cancelled("the caller took the request back", stage="generate"))
             elif job.deadline <= now:
@@ -207,13 +264,10 @@ class Engine:
             else:
                 self._next_deadline = min(self._next_deadline, job.deadline)
 
-    def _jobs(self) -> list[Job]:
-        return list({id(job): job for job in (*self._scheduler.waiting(), *self._runner.jobs())}.values())
-
-    def _fail_running(self, error: PalaestraError) -> None:
-        self._runner.prefixes.clear()  # an entry may be there whose state was not written any more
-        for job in self._runner.jobs():
-            self._runner.abandon(job, error)
+    def _finish(self, job: Job, error: PalaestraError | None) -> None:
+        """A job is over; its caller is told with the next delivery."""
+        del self._live[job]
+        self._done.append((job, error))
 
     def _post(self, loop: asyncio.AbstractEventLoop, function: Callable[..., Any], *args: Any) -> None:
         """Have an event loop call this once the step is over. Waking a loop costs a system call, so it is done once."""
@@ -233,8 +287,9 @@ class Engine:
 
     def _shut(self) -> None:
         closed = Unavailable("the policy engine was closed while the request was running", stage="generate")
-        for job in [*self._inbox, *self._jobs()]:
-            self._runner.abandon(job, closed)
+        self._live |= dict.fromkeys(self._inbox)
+        for job in list(self._live):
+            self._finish(job, closed)
         while self._commands:
             self._commands.popleft()[1](None, closed)
         self._deliver()
@@ -245,6 +300,9 @@ def _run(function: Callable[[], Any], settle: Callable[[Any, Exception | None], 
         value = function()
     except Exception as error:  # handed to whoever asked
         settle(None, error)
+    except BaseException as error:  # that ends the thread's loop, yet whoever asked must not wait for ever
+        settle(None, PolicyFault(f"the engine failed: {type(error).__name__}: {error}", stage="command"))
+        raise
     else:
         settle(value, None)
 

@@ -9,11 +9,13 @@ import torch
 from gym_core.errors import BadRequest
 from model import checkpoint
 from model.cache import StateCache
+from model.config import HybridConfig
 from model.control_tokens import MIN_RESERVED
 from model.stack import HybridModel
 from model.tokenizer import NUM_BYTES, StreamDecoder, Tokenizer
 from policy_server.config import PolicyConfig
 from policy_server.engine import Engine
+from policy_server.grammar import Grammars
 from policy_server.requests import Backend
 from policy_server.upstream import ChatUpstream, Upstream
 
@@ -28,22 +30,51 @@ def embed(model: HybridModel, tokenizer: Tokenizer, config: PolicyConfig, versio
         )
     eos = model.config.eos_token_id
     parameter = next(model.parameters())
+    num_slots, num_prefixes = slots_within(config, model.config, parameter.dtype)
     return Engine(
         model.eval(),
         lambda num_slots: StateCache(
             model.config, num_slots, config.max_length, device=parameter.device, dtype=parameter.dtype
         ),
-        num_slots=config.num_slots,
+        num_slots=num_slots,
         max_length=config.max_length,
         stop_ids=tokenizer.stop_ids | frozenset([eos] if isinstance(eos, int) else eos),
         decoder=lambda: StreamDecoder(tokenizer, skip_special=True),
         model_name=config.model_name,
         version=version,
-        num_prefixes=config.num_prefixes,
+        num_prefixes=num_prefixes,
         max_waiting=config.max_waiting,
         prefill_tokens=config.prefill_tokens,
         num_threads=config.num_threads,
+        deterministic=config.deterministic,
+        grammars=Grammars(tokenizer),
     )
+
+
+def slots_within(config: PolicyConfig, model: HybridConfig, dtype: torch.dtype) -> tuple[int, int]:
+    """(running, kept) states of `max_length` tokens that fit into `cache_mb`: kept ones give way first.
+
+    Raises `BadRequest` when not one fits.
+    """
+    if config.cache_mb is None:
+        return config.num_slots, config.num_prefixes
+    each = slot_bytes(model, config.max_length, dtype)
+    fit = (config.cache_mb << 20) // each
+    if fit < 1:
+        raise BadRequest(
+            f"one sample of {config.max_length} tokens takes {each / 2**20:.1f} MB, cache_mb is {config.cache_mb}",
+            field="cache_mb",
+            hint="raise cache_mb or lower max_length",
+        )
+    num_slots = min(config.num_slots, fit)
+    return num_slots, min(config.num_prefixes, fit - num_slots)
+
+
+def slot_bytes(model: HybridConfig, max_length: int, dtype: torch.dtype) -> int:
+    """Bytes of one sample's state at its longest: Mamba states and the keys and values of `max_length` tokens."""
+    one = StateCache(model, 1, max_length, device="meta", dtype=dtype)
+    one.reserve(max_length)
+    return one.nbytes
 
 
 def open_backend(config: PolicyConfig) -> tuple[Backend, Tokenizer]:

@@ -9,8 +9,11 @@ import msgspec
 
 from gym_core.errors import BadRequest, UnknownName
 from policy_server.config import PolicyConfig
+from policy_server.constraints import guided_constraint
 from policy_server.prompts import RenderOptions
 from policy_server.requests import GenerateRequest
+
+MAX_ALTERNATIVES = 20
 
 
 class SamplingParams(msgspec.Struct, kw_only=True):
@@ -26,6 +29,13 @@ class SamplingParams(msgspec.Struct, kw_only=True):
     priority: int | None = None
     stream: bool | None = None
     return_token_ids: bool | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    reasoning_budget: int | None = None
+    thinking_token_budget: int | None = None
+    guided_json: Any = None
+    structured_outputs: dict[str, Any] | None = None
 
     def request(self, config: PolicyConfig, deadline_s: float, *, n: int, max_tokens: int | None) -> GenerateRequest:
         """The request to a backend, its prompt still empty."""
@@ -44,7 +54,29 @@ class SamplingParams(msgspec.Struct, kw_only=True):
             seed=self.seed,
             priority=self.priority or 0,
             deadline_s=deadline_s,
+            presence_penalty=self.presence_penalty or 0.0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            logit_bias=_biases(self.logit_bias),
+            constraint=guided_constraint(self.guided_json, self.structured_outputs),
+            thinking_budget=self.thinking_token_budget,
         )
+
+
+def _biases(given: Mapping[str, float] | None) -> dict[int, float]:
+    """Amounts by token id. Raises `BadRequest` for a key that is no number or an amount beyond OpenAI's."""
+    biases: dict[int, float] = {}
+    for token, amount in (given or {}).items():
+        if not token.isdecimal() or not -100 <= amount <= 100:
+            raise BadRequest(f"no bias of {amount} for {token!r}: token ids and -100..100", field="logit_bias")
+        biases[int(token)] = amount
+    return biases
+
+
+def num_alternatives(wanted: int | None, field: str) -> int:
+    """How many likeliest tokens are told for each one. Raises `BadRequest` beyond OpenAI's 20."""
+    if wanted is not None and not 0 <= wanted <= MAX_ALTERNATIVES:
+        raise BadRequest(f"must be 0 to {MAX_ALTERNATIVES}, not {wanted}", field=field)
+    return wanted or 0
 
 
 def require_model(name: str | None, served: str) -> None:
@@ -63,17 +95,6 @@ def refuse(body: Mapping[str, Any] | msgspec.Struct, **accepted: tuple[Any, ...]
             raise BadRequest(f"{name}={value!r} is not supported here", field=name, hint=hint)
 
 
-def wants_tools(tool_choice: str | dict[str, Any] | None) -> bool:
-    """Whether the policy is shown its tools. Raises `BadRequest` for a choice that would force a call."""
-    if tool_choice not in (None, "auto", "none"):
-        raise BadRequest(
-            f"tool_choice={tool_choice!r} is not supported here: a sampled policy is not forced to call",
-            field="tool_choice",
-            hint='use "auto" or "none"',
-        )
-    return tool_choice != "none"
-
-
 def render_options(
     config: PolicyConfig, kwargs: Mapping[str, Any] | None, reasoning_budget: int | None
 ) -> RenderOptions:
@@ -81,7 +102,10 @@ def render_options(
     given = {"enable_thinking": config.enable_thinking, "reasoning_budget": reasoning_budget, **(kwargs or {})}
     known = {name: value for name, value in given.items() if name in RenderOptions.__dataclass_fields__}
     try:
-        return msgspec.convert(known, RenderOptions)
+        options = msgspec.convert(known, RenderOptions)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$.")
         raise BadRequest(what, field=f"chat_template_kwargs.{path.rstrip('`')}") from None
+    if options.reasoning_budget is not None and options.reasoning_budget < 0:
+        raise BadRequest(f"must be 0 or more, not {options.reasoning_budget}", field="reasoning_budget")
+    return options

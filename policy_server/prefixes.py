@@ -37,6 +37,7 @@ class PrefixCache:
     def __init__(self, slots: Iterable[int]) -> None:
         self.hits = self.misses = 0
         self._free = list(slots)
+        self.num_slots = len(self._free)
         self._entries: OrderedDict[bytes, Prefix] = OrderedDict()
 
     def __len__(self) -> int:
@@ -64,11 +65,20 @@ class PrefixCache:
     def put(self, tokens: np.ndarray, hidden: Tensor | None = None) -> int | None:
         """The slot into which the caller now has to copy the state after `tokens`; None when there is nothing to do."""
         key = key_of(tokens)
-        if key in self._entries or not (self._free or self._entries):
+        if key in self._entries or (slot := self.take()) is None:
             return None
-        slot = self._free.pop() if self._free else self._entries.popitem(last=False)[1].slot
         self._entries[key] = Prefix(slot, len(tokens), hidden)
         return slot
+
+    def take(self) -> int | None:
+        """A slot for a state of the caller's own, which comes back by `give`; None when all are taken."""
+        if not self._free and not self._entries:
+            return None
+        return self._free.pop() if self._free else self._entries.popitem(last=False)[1].slot
+
+    def give(self, slot: int) -> None:
+        """Take a slot back."""
+        self._free.append(slot)
 
     def clear(self) -> None:
         """Drop everything: the weights are others now."""

@@ -43,13 +43,17 @@ class RenderOptions:
 
 @dataclass(slots=True, kw_only=True)
 class Conversation:
-    """Chat messages and tools; `known` are the tokens of the first `num_known_messages` (None on the first turn)."""
+    """Chat messages and tools; `known` are the tokens of the first `num_known_messages` (None on the first turn).
+
+    `calls_barred`: the request has tools and says that none may be called.
+    """
 
     messages: list[dict[str, Any]]
     tools: Sequence[Mapping[str, Any]] = ()
     options: RenderOptions = field(default_factory=RenderOptions)
     known: np.ndarray | None = None
     num_known_messages: int = 0
+    calls_barred: bool = False
 
 
 @dataclass(slots=True, frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
+
+from policy_server.grammar import Constraint
 
 FinishReason = Literal["stop", "length"]
 
@@ -29,6 +31,9 @@ class GenerateRequest:
     prompt_token_ids i32[t]; `max_tokens` None means up to the end of the context; temperature 0 is greedy; `stop`
     strings end a sample once its text holds one; `stop_token_ids` come on top of the engine's own; sample i draws with
     seed + i (None: fresh randomness); smaller `priority` goes first; `deadline_s` counts from the call.
+    `constraint` holds the answer to a grammar; `presence_penalty`, `frequency_penalty` and `logit_bias` are OpenAI's.
+    `thinking_open`: the prompt ends inside a thought; `thinking_budget`: tokens a sample may think, with
+    `</think>`. `num_top_logprobs` alternatives are told for every token.
     Hints for the engine: `keep`, a further turn may continue this one; `known_tokens`, how much of the prompt is an
     earlier turn's trace; `shared_tokens`, how much of it other prompts have too (the system block).
     `on_delta` is called on the event loop after every step.
@@ -45,20 +50,34 @@ class GenerateRequest:
     seed: int | None = None
     priority: int = 0
     deadline_s: float | None = None
+    constraint: Constraint | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    thinking_open: bool = False
+    thinking_budget: int | None = None
+    num_top_logprobs: int = 0
     keep: bool = False
     known_tokens: int = 0
     shared_tokens: int = 0
     on_delta: Callable[[Delta], None] | None = None
 
 
+SAMPLED, STEERED, FORCED = 0, 1, 2
+"""Where a token came from: the policy's own distribution; that distribution held to a grammar or penalised, so that
+what was drawn is no sample of the policy; nothing else was possible, or the thinking budget was used up."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Sample:
     """One sampled continuation.
 
-    token_ids i32[t], the stop token included; logprobs f32[t] of log-softmax(logits / temperature), before top-p
-    (temperature 1 when greedy); versions i32[t], the policy version that sampled each token. `stop_reason` is the stop
-    string or the stop token id. `text` is set by backends that answer with text, and then cut before the stop string;
-    `exact` is False where the ids were made from that text instead of sampled.
+    token_ids i32[t], the stop token included; logprobs f32[t] of log-softmax(logits / temperature), the policy's own:
+    before penalties, grammar and top-p (temperature 1 when greedy); origin u8[t], None where all are `SAMPLED`;
+    top_logprobs [(token, logprob), …] a token, likeliest first, where asked for;
+    versions i32[t], the policy version that sampled each token;
+    `stop_reason`, the stop string or the stop token id. `text` is set by backends that answer with text, and then cut
+    before the stop string; `exact` is False where the ids were made from that text instead of sampled.
     """
 
     token_ids: np.ndarray
@@ -68,6 +87,15 @@ class Sample:
     stop_reason: int | str | None = None
     text: str | None = None
     exact: bool = True
+    origin: np.ndarray | None = None
+    top_logprobs: list[list[tuple[int, float]]] | None = None
+
+    @property
+    def loss_mask(self) -> np.ndarray:
+        """bool[t]: tokens that may be trained on, those drawn from the policy's own distribution."""
+        if self.origin is None or not self.exact:
+            return np.full(len(self.token_ids), self.exact)
+        return self.origin == SAMPLED
 
 
 @dataclass(slots=True, kw_only=True)

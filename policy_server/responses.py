@@ -13,7 +13,8 @@ from model.chat import messages_from_responses, tools_from_responses
 from model.parsers import ParsedReply, ParsedToolCall, output_items
 from policy_server.answers import Answer, Turn, fresh_id, reply_kinds
 from policy_server.config import PolicyConfig
-from policy_server.params import SamplingParams, refuse, render_options, wants_tools
+from policy_server.constraints import calls_constraint, format_constraint, only_one
+from policy_server.params import SamplingParams, refuse, render_options
 from policy_server.prompts import Conversation
 from policy_server.requests import GenerateRequest
 
@@ -28,7 +29,6 @@ class ResponsesParams(SamplingParams, kw_only=True):
     parallel_tool_calls: bool | None = None
     max_output_tokens: int | None = None
     reasoning: dict[str, Any] | None = None
-    reasoning_budget: int | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     previous_response_id: str | None = None
@@ -40,7 +40,28 @@ def generate_request(params: ResponsesParams, config: PolicyConfig, deadline_s: 
     """Sampling of these create parameters."""
     if params.max_output_tokens is not None and params.max_output_tokens < 1:
         raise BadRequest(f"must be at least 1, not {params.max_output_tokens}", field="max_output_tokens")
-    return params.request(config, deadline_s, n=1, max_tokens=params.max_output_tokens)
+    request = params.request(config, deadline_s, n=1, max_tokens=params.max_output_tokens)
+    request.constraint = only_one(
+        request.constraint,
+        format_constraint(text_format(params), "text.format"),
+        calls_constraint(params.tool_choice, _tools_of(params), params.parallel_tool_calls),
+    )
+    return request
+
+
+def text_format(params: ResponsesParams) -> dict[str, Any] | None:
+    """`text.format`. Raises `BadRequest` when it is no object."""
+    found = (params.text or {}).get("format")
+    if found is not None and not isinstance(found, dict):
+        raise BadRequest("must be an object", field="text.format")
+    return found
+
+
+def _tools_of(params: ResponsesParams) -> list[dict[str, Any]]:
+    try:
+        return tools_from_responses(params.tools)
+    except ValueError as error:
+        raise BadRequest(str(error), field=str(error).split(" ", 1)[0]) from None
 
 
 def conversation_of(
@@ -52,13 +73,11 @@ def conversation_of(
     Raises `BadRequest` naming the field.
     """
     refuse(params, previous_response_id=(), background=(False,))
-    if params.text and (params.text.get("format") or {}).get("type", "text") != "text":
-        raise BadRequest("only text output is supported", field="text.format.type", hint='use "text" or leave it out')
     if known is None and isinstance(params.input, list):
         known, num_known_items = bundled_tokens(params.input)
     try:
         messages = messages_from_responses(params.input, params.instructions)
-        tools = tools_from_responses(params.tools) if wants_tools(params.tool_choice) else []
+        tools, barred = tools_from_responses(params.tools), params.tool_choice == "none"
         num_known = _num_messages(params, num_known_items, messages) if num_known_items else 0
     except ValueError as error:
         raise BadRequest(str(error), field=str(error).split(" ", 1)[0]) from None
@@ -66,10 +85,11 @@ def conversation_of(
         raise BadRequest("input has no items; give text or at least one message", field="input")
     return Conversation(
         messages=messages,
-        tools=tools,
+        tools=[] if barred else tools,
         options=render_options(config, _template_kwargs(params), params.reasoning_budget),
         known=known,
         num_known_messages=num_known,
+        calls_barred=barred and bool(tools),
     )
 
 
@@ -142,6 +162,7 @@ def response_object(turn: Turn, params: ResponsesParams, model: str) -> dict[str
         "error": None,
         "model": model,
         "output": output,
+        "malformed_tool_calls": answer.malformed,
         "usage": {
             "input_tokens": num_prompt,
             "input_tokens_details": {"cached_tokens": turn.num_cached},
@@ -165,19 +186,25 @@ def with_echo(response: dict[str, Any], params: ResponsesParams, request: Genera
         "metadata": params.metadata or {},
         "previous_response_id": None,
         "reasoning": params.reasoning,
-        "text": {"format": {"type": "text"}},
+        "text": {"format": text_format(params) or {"type": "text"}},
         "truncation": "disabled",
     }
 
 
 def token_bundle(prompt_token_ids: np.ndarray, answer: Answer) -> dict[str, Any]:
-    """Training tokens as lists, where the ids are those that were sampled; else nothing."""
+    """Training tokens as lists, where the ids are those that were sampled; else nothing.
+
+    `generation_loss_mask` is there when a token is not the policy's own choice (`Sample.origin`): 0 for such ones.
+    """
     sample = answer.sample
     if not sample.exact:
         return {}
-    return {
+    bundle = {
         "prompt_token_ids": prompt_token_ids.tolist(),
         "generation_token_ids": sample.token_ids.tolist(),
         "generation_log_probs": sample.logprobs.tolist(),
         "policy_version": int(sample.versions[-1]),
     }
+    if not sample.loss_mask.all():
+        bundle["generation_loss_mask"] = sample.loss_mask.astype(int).tolist()
+    return bundle

@@ -1,7 +1,8 @@
-"""The running batch: prefill, one decode step, and what becomes of finished samples. Lives in the engine's thread.
+"""The running batch: first tokens, one decode step, and what becomes of finished samples. Lives in the engine's thread.
 
 A prompt is computed once for all of its samples and for every request that repeats it while its state is kept; a turn
-that extends a kept trace computes only its new tokens (`prefixes`).
+that extends a kept trace computes only its new tokens (`reading`, `prefixes`). In the deterministic form every row is
+computed by itself, so that no number depends on who else is in the batch; it costs a pass of the model per sample.
 """
 
 from __future__ import annotations
@@ -14,15 +15,14 @@ import torch
 from torch import Tensor
 
 from gym_core.errors import PalaestraError, PolicyFault
-from policy_server.prefixes import PrefixCache, key_of
+from policy_server.prefixes import PrefixCache
+from policy_server.reading import Reader
 from policy_server.requests import Delta, Sample
-from policy_server.sampling import draw
-from policy_server.scheduler import Admission, Job, Scheduler, Sequence
+from policy_server.sampling import Steered, draw
+from policy_server.scheduler import Admission, Job, Parked, Scheduler, Sequence
 from policy_server.slots import Slots
+from policy_server.steering import Steering, needs_steering, origins, steer
 from policy_server.watch import TextStream, Watch, needs_watch
-
-_MIN_SHARED = 32
-"""A shorter beginning costs less to compute again than to keep."""
 
 
 class Runner:
@@ -41,74 +41,112 @@ class Runner:
         stop_ids: frozenset[int],
         decoder: Callable[[], TextStream],
         num_prefixes: int,
+        prefill_tokens: int,
+        deterministic: bool,
         finished: Callable[[Job, PalaestraError | None], None],
     ) -> None:
         self.model, self.cache, self.scheduler = model, cache, scheduler
         self.version = 0
-        self.num_prefilled = self.num_sampled = 0
+        self.num_sampled = self.num_preempted = 0
         self.slots = Slots(scheduler.num_slots, stop_ids, model.config.vocab_size)
         self.prefixes = PrefixCache(range(scheduler.num_slots, scheduler.num_slots + num_prefixes))
+        self.reader = Reader(model, cache, self.prefixes, most=prefill_tokens, alone=deterministic)
         self.running: dict[int, Sequence] = {}
+        self._alone = deterministic
         self._decoder, self._finished = decoder, finished
         self._device = next(model.parameters()).device
         self._rows = np.zeros(0, np.int64)
 
     def jobs(self) -> list[Job]:
-        """The jobs that have running samples."""
-        return list({id(sequence.job): sequence.job for sequence in self.running.values()}.values())
+        """The jobs that have samples in slots."""
+        sequences = [*self.running.values(), *self.reader.sequences()]
+        return list({id(sequence.job): sequence.job for sequence in sequences}.values())
 
-    def prefill(self, admissions: Iterable[Admission]) -> None:
-        """Compute what is not known of the admitted prompts, each distinct one once, and draw every first token."""
-        mates: dict[bytes, list[Sequence]] = {}
+    def admit(self, admissions: Iterable[Admission]) -> None:
+        """Take in samples: their prompts are read from the next `prefill` on."""
         for admission in admissions:
             for sequence in admission.sequences:
                 self._begin(sequence)
-            mates.setdefault(key_of(admission.job.prompt), []).extend(admission.sequences)
-        # first all that may take a slot from an entry, then the looking up, then the copying
-        shared = [self._share(sequences[0].job) for sequences in mates.values()]
-        hidden: list[Tensor] = []
-        order: list[Sequence] = []
-        fresh: list[tuple[np.ndarray, int, int]] = []
-        copies: dict[int, int] = {}
-        for sequences, num_shared in zip(mates.values(), shared, strict=True):
-            job, lead = sequences[0].job, sequences[0].slot
-            # a finished turn's state lags by the token that was drawn last and never fed
-            known = self.prefixes.find(job.prompt, job.request.known_tokens - 1, num_shared)
-            for sequence in sequences:
-                sequence.job.num_cached = 0 if known is None else known.num_tokens
-            if known is not None and known.hidden is not None:
-                copies |= {sequence.slot: known.slot for sequence in sequences}
-                hidden += [known.hidden] * len(sequences)
-                order += sequences
-            else:
-                copies |= {} if known is None else {lead: known.slot}
-                fresh.append((job.prompt, lead, 0 if known is None else known.num_tokens))
-        self._copy(copies)
-        if fresh:
-            copies = {}
-            for row, (prompt, lead, _) in zip(self._compute(fresh), fresh, strict=True):
-                sequences = mates[key_of(prompt)]
-                copies |= {sequence.slot: lead for sequence in sequences[1:]}
-                hidden += [row] * len(sequences)
-                order += sequences
-                # the lead's slot still holds exactly the prompt
-                if (kept := self.prefixes.put(prompt, row)) is not None:
-                    copies[kept] = lead
-            self._copy(copies)
-        self._advance(np.array([s.slot for s in order], np.int64), self.model.logits(torch.stack(hidden)))
+            if admission.sequences:
+                self.reader.add(admission.job.prompt, admission.sequences)
+            for sequence in admission.resumed:
+                self._resume(sequence)
+
+    def preempt(self, count: int, priority: int) -> None:
+        """Park `count` samples that are less urgent than `priority`, if there are so many: the least urgent first."""
+        later = [sequence for sequence in self.running.values() if sequence.job.request.priority > priority]
+        later.sort(key=lambda sequence: (sequence.job.request.priority, sequence.job.arrival), reverse=True)
+        if count == 0 or len(later) < count:
+            return
+        for sequence in later[:count]:
+            holder = self.prefixes.take()
+            if holder is None and self._alone:
+                return  # a state that is computed again is not the same to the last bit
+            self._park(sequence, holder)
+        self._gather()
+
+    def _park(self, sequence: Sequence, holder: int | None) -> None:
+        """Take a sample out of its slot; its state goes into `holder`, or is computed again from its tokens."""
+        if holder is not None:
+            self.cache.fork(sequence.slot, [holder])
+        sequence.parked = Parked(self.slots.save(sequence.slot), holder)
+        self.slots.watched[sequence.slot] = False
+        del self.running[sequence.slot]
+        self.scheduler.park(sequence)
+        self.num_preempted += 1
+
+    def _resume(self, sequence: Sequence) -> None:
+        parked, slot = sequence.parked, sequence.slot
+        assert parked is not None
+        sequence.parked = None
+        self.slots.restore(slot, parked.saved)
+        if parked.holder is None:
+            self.reader.add(np.concatenate([sequence.job.prompt, self.slots.take(slot)[0]]), [sequence])
+            return
+        self.cache.fork(parked.holder, [slot])
+        self.prefixes.give(parked.holder)
+        self.running[slot] = sequence
+        self._gather()
+
+    def prefill(self) -> None:
+        """Read a step's worth of prompts and draw the first token where one is complete."""
+        ready = self.reader.step()
+        if not ready:
+            return
+        order = [sequence for sequences, _ in ready for sequence in sequences]
+        self.running |= {sequence.slot: sequence for sequence in order}
+        rows = [len(sequences) for sequences, _ in ready]
+        hidden = torch.stack([row for _, row in ready])
+        if self._alone:
+            logits = torch.cat([self.model.logits(row[None]) for row in hidden])
+        else:
+            logits = self.model.logits(hidden)
+        slots = np.array([sequence.slot for sequence in order], np.int64)
+        self._advance(slots, logits.repeat_interleave(torch.tensor(rows, device=logits.device), 0))
 
     def decode(self) -> None:
         """One token for every running sample."""
         rows = self._rows
         if len(rows):
             tokens = torch.from_numpy(self.slots.last[rows]).to(self._device)
-            self._advance(rows, self.model.decode(tokens, self.cache, rows.tolist()))
+            if self._alone:  # always one row: how a product is summed depends on how many there are
+                each = zip(tokens.split(1), rows.tolist(), strict=True)
+                logits = torch.cat([self.model.decode(token, self.cache, [row]) for token, row in each])
+            else:
+                logits = self.model.decode(tokens, self.cache, rows.tolist())
+            self._advance(rows, logits)
 
     def abandon(self, job: Job, error: PalaestraError) -> None:
         """End a job, wherever its samples are, with this error."""
         for sequence in [s for s in self.running.values() if s.job is job]:
             self._leave(sequence.slot)
+        for sequence in self.reader.drop(job):
+            self.scheduler.release(sequence.slot)
         self.scheduler.remove(job)
+        for sequence in job.parked:
+            if sequence.parked is not None and sequence.parked.holder is not None:
+                self.prefixes.give(sequence.parked.holder)
+        job.parked.clear()
         self._gather()
         self._finished(job, error)
 
@@ -116,45 +154,15 @@ class Runner:
         """Later tokens are of this version; kept states are of older weights and go."""
         self.version = version
         self.prefixes.clear()
-
-    def _share(self, job: Job) -> int:
-        """See to it that the beginning this prompt shares with others is kept; returns its length, 0 for none."""
-        length = job.request.shared_tokens
-        if not _MIN_SHARED <= length < len(job.prompt) or job.request.known_tokens > length:
-            return 0
-        shared = job.prompt[:length]
-        if shared not in self.prefixes and job.prompt not in self.prefixes:
-            slot = self.prefixes.put(shared)
-            if slot is not None:
-                self._compute([(shared, slot, 0)])
-        return length
-
-    def _compute(self, fresh: list[tuple[np.ndarray, int, int]]) -> Tensor:
-        """Prefill (prompt, slot, tokens already there) packed; hidden [B, D] of the last tokens."""
-        if empty := [slot for _, slot, start in fresh if start == 0]:
-            self.cache.reset(empty)
-        parts = [prompt[start:] for prompt, _, start in fresh]
-        edges = np.cumsum([0, *(len(part) for part in parts)])
-        self.num_prefilled += int(edges[-1])
-        return self.model.prefill(
-            torch.from_numpy(np.concatenate(parts)).to(self._device),
-            torch.from_numpy(edges).to(self._device),
-            self.cache,
-            [slot for _, slot, _ in fresh],
-        )
-
-    def _copy(self, copies: dict[int, int]) -> None:
-        """Copy states; keys are the slots written, values those read."""
-        readers: dict[int, list[int]] = {}
-        for target, source in copies.items():
-            readers.setdefault(source, []).append(target)
-        for source, targets in readers.items():
-            self.cache.fork(source, targets)
+        self.reader.restart()
 
     def _begin(self, sequence: Sequence) -> None:
         job, request = sequence.job, sequence.job.request
         watched = needs_watch(request)
+        steered = needs_steering(request)
         sequence.watch = Watch(request, self._decoder) if watched else None
+        sequence.steering = Steering(request, job.grammar) if steered else None
+        sequence.top = [] if request.num_top_logprobs else None
         self.slots.start(
             sequence.slot,
             num_prompt_tokens=len(job.prompt),
@@ -162,21 +170,30 @@ class Runner:
             seed=job.seed + sequence.index,
             temperature=request.temperature,
             top_p=request.top_p,
-            heeds_stop=not request.ignore_eos,
+            # a complete grammar leaves nothing but a stop token
+            heeds_stop=not request.ignore_eos or request.constraint is not None,
             watched=watched,
+            steered=steered,
+            num_top=request.num_top_logprobs,
         )
-        self.running[sequence.slot] = sequence
 
     def _advance(self, rows: np.ndarray, logits: Tensor) -> None:
         """Draw one token for each of these slots and complete those that are over."""
         slots = self.slots
-        drawn, logprob = draw(logits, slots.temperature[rows], slots.top_p[rows], slots.noise(rows))
-        tokens, logprobs = drawn.cpu().numpy(), logprob.cpu().numpy()
-        over = slots.append(rows, tokens, logprobs, self.version)
+        faults: dict[int, PalaestraError] = {}
+        if self._alone:
+            parts = [self._draw(rows[i : i + 1], logits[i : i + 1], faults) for i in range(len(rows))]
+            tokens, logprobs, origin = (np.concatenate(part) for part in zip(*parts, strict=True))
+        else:
+            tokens, logprobs, origin = self._draw(rows, logits, faults)
+        over = slots.append(rows, tokens, logprobs, self.version, origin)
         self.num_sampled += len(rows)
-        finite = np.isfinite(logprobs)
-        if not finite.all():
-            self._fault(rows[~finite].tolist())
+        for slot in rows[~np.isfinite(logprobs)].tolist():
+            message = f"the policy's logits are not finite (policy version {self.version})"
+            faults[slot] = PolicyFault(message, stage="decode")
+        for slot, fault in faults.items():
+            if slot in self.running:
+                self.abandon(self.running[slot].job, fault)
         stopped: dict[int, int | str] = {}
         for row in np.flatnonzero(slots.watched[rows]).tolist():
             self._look(int(rows[row]), bool(over[row]), stopped)
@@ -187,6 +204,39 @@ class Runner:
             self._finish(slot, reason)
         if len(self._rows) != len(self.running):
             self._gather()
+
+    def _draw(
+        self, rows: np.ndarray, logits: Tensor, faults: dict[int, PalaestraError]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tokens i64[B], log-probabilities f32[B] and origins u8[B] of these slots' next tokens."""
+        slots = self.slots
+        steerings = {i: self.running[int(rows[i])].steering for i in np.flatnonzero(slots.steered[rows]).tolist()}
+        active = [i for i, steering in steerings.items() if steering.active]
+        origin, forced, steered = np.zeros(len(rows), np.uint8), np.zeros(len(rows), np.bool_), None
+        if active:
+            at = torch.tensor(active, device=logits.device)
+            adjusted, forced[active], broken = steer([steerings[i] for i in active], logits[at])
+            faults |= {int(rows[active[i]]): fault for i, fault in broken.items()}
+            steered = Steered(at, adjusted)
+        drawn = draw(logits, slots.temperature[rows], slots.top_p[rows], slots.noise(rows), steered)
+        tokens, logprobs = drawn.tokens.cpu().numpy(), drawn.logprobs.cpu().numpy()
+        if active:
+            origin = origins(drawn.drift.cpu().numpy(), forced)
+        for i, steering in steerings.items():
+            steering.push(int(tokens[i]))
+        if slots.num_top[rows].any():
+            self._tell_alternatives(rows, drawn.policy)
+        return tokens, logprobs, origin
+
+    def _tell_alternatives(self, rows: np.ndarray, policy: Tensor) -> None:
+        """Keep the likeliest tokens for those who asked; policy [B, V] log-probabilities."""
+        asked = np.flatnonzero(self.slots.num_top[rows])
+        most = min(int(self.slots.num_top[rows].max()), policy.shape[1])
+        values, tokens = policy[torch.from_numpy(asked).to(policy.device)].topk(most)
+        for i, row_tokens, row_values in zip(asked.tolist(), tokens.tolist(), values.tolist(), strict=True):
+            wanted = int(self.slots.num_top[rows[i]])
+            pairs = list(zip(row_tokens, row_values, strict=True))[:wanted]
+            self.running[int(rows[i])].top.append(pairs)
 
     def _gather(self) -> None:
         self._rows = np.fromiter(sorted(self.running), np.int64, len(self.running))
@@ -208,19 +258,21 @@ class Runner:
 
     def _finish(self, slot: int, stop_reason: int | str | None) -> None:
         sequence = self._leave(slot)
-        tokens, logprobs, versions = self.slots.take(slot)
+        tokens, logprobs, versions, origin = self.slots.take(slot)
         job = sequence.job
-        if job.request.keep and versions[0] == self.version:
+        if job.request.keep and not self._alone and versions[0] == self.version:
             # the state has seen every token but the last, which was drawn and never fed
             kept = self.prefixes.put(np.concatenate([job.prompt, tokens[:-1]]))
             if kept is not None:
-                self._copy({kept: slot})
+                self.cache.fork(slot, [kept])
         job.samples[sequence.index] = Sample(
             token_ids=tokens,
             logprobs=logprobs,
             versions=versions,
             finish_reason="length" if stop_reason is None else "stop",
             stop_reason=stop_reason,
+            origin=origin,
+            top_logprobs=sequence.top,
         )
         job.num_finished += 1
         if job.done:
@@ -231,10 +283,3 @@ class Runner:
         self.slots.watched[slot] = False
         self.scheduler.release(slot)
         return self.running.pop(slot)
-
-    def _fault(self, slots: list[int]) -> None:
-        """The model gave no distribution for these samples: their jobs fail."""
-        for slot in slots:
-            if slot in self.running:
-                message = f"the policy's logits are not finite (policy version {self.version})"
-                self.abandon(self.running[slot].job, PolicyFault(message, stage="decode"))

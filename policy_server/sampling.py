@@ -7,6 +7,8 @@ number: one number a row, and equal to sampling the (nucleus of the) softmax.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,23 +35,55 @@ def uniforms(streams: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return (_mix(streams + (positions.astype(np.uint64) + np.uint64(1)) * _GOLDEN) >> _S11) * 2.0**-53
 
 
-def draw(logits: Tensor, temperature: np.ndarray, top_p: np.ndarray, uniform: np.ndarray) -> tuple[Tensor, Tensor]:
+class Drawn(NamedTuple):
+    """tokens i64[B]; logprobs f32[B] of log-softmax(logits / temperature) at them; policy f32[B, V], all of that.
+
+    drift f32[B]: by how much the log-probability of the token was moved before it was drawn; 0 where nothing steered.
+    """
+
+    tokens: Tensor
+    logprobs: Tensor
+    policy: Tensor
+    drift: Tensor
+
+
+class Steered(NamedTuple):
+    """Rows [n] of the batch and logits [n, V] that they are drawn from instead of the policy's own."""
+
+    rows: Tensor
+    logits: Tensor
+
+
+def draw(
+    logits: Tensor,
+    temperature: np.ndarray,
+    top_p: np.ndarray,
+    uniform: np.ndarray,
+    steered: Steered | None = None,
+) -> Drawn:
     """Sample one token a row.
 
-    logits [B, V]; temperature f32[B], 0 meaning greedy; top_p f32[B]; uniform f64[B] in [0, 1).
-    Returns token ids i64[B] and f32[B] log-softmax(logits / temperature) at them, before top-p; a greedy row's is at
-    temperature 1. A row whose logits are not finite gives a log-probability that is not finite.
+    logits [B, V]; temperature f32[B], 0 meaning greedy; top_p f32[B]; uniform f64[B] in [0, 1). Log-probabilities are
+    before top-p, a greedy row's at temperature 1. A row whose logits are not finite gives one that is not finite.
     """
-    logits = logits.float()
     greedy = temperature == 0.0
-    if greedy.any() or (temperature != 1.0).any():
-        scale = torch.from_numpy(np.where(greedy, np.float32(1), temperature)).to(logits.device)
-        logits = logits / scale[:, None]
-    logprobs = torch.log_softmax(logits, dim=-1)
-    tokens = logprobs.argmax(-1) if greedy.all() else _inverse(logprobs, top_p, uniform)
+    scale = torch.from_numpy(np.where(greedy, np.float32(1), temperature)).to(logits.device)
+    policy = _log_softmax(logits, scale)
+    source = policy
+    if steered is not None:
+        source = policy.index_copy(0, steered.rows, _log_softmax(steered.logits, scale[steered.rows]))
+    tokens = source.argmax(-1) if greedy.all() else _inverse(source, top_p, uniform)
     if greedy.any() and not greedy.all():
-        tokens = torch.where(torch.from_numpy(greedy).to(logits.device), logprobs.argmax(-1), tokens)
-    return tokens, logprobs.gather(1, tokens[:, None]).squeeze(1)
+        tokens = torch.where(torch.from_numpy(greedy).to(logits.device), source.argmax(-1), tokens)
+    logprobs = policy.gather(1, tokens[:, None]).squeeze(1)
+    if steered is None:
+        return Drawn(tokens, logprobs, policy, torch.zeros_like(logprobs))
+    return Drawn(tokens, logprobs, policy, (source.gather(1, tokens[:, None]).squeeze(1) - logprobs).abs())
+
+
+def _log_softmax(logits: Tensor, scale: Tensor) -> Tensor:
+    logits = logits.float()
+    return torch.log_softmax(logits if bool((scale == 1.0).all()) else logits / scale[:, None], dim=-1)
 
 
 def _inverse(logprobs: Tensor, top_p: np.ndarray, uniform: np.ndarray) -> Tensor:

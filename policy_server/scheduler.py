@@ -1,5 +1,7 @@
 """Who runs next: requests wait in order of priority and arrival, and are let in when slots for their samples are free.
 
+A running sample may be parked for a request of smaller priority; it keeps its tokens and its place in the queue.
+
 A request of n samples enters whole (its samples share one prefill) unless n exceeds the number of slots, in which case
 it enters in parts. The order is strict, so no request is overtaken forever. Lowest slots are given first, which keeps
 the running batch dense.
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from gym_core.errors import BadRequest, Busy, PalaestraError
+from policy_server.grammar import Matcher
 from policy_server.requests import GenerateRequest, Sample
 
 
@@ -37,28 +40,45 @@ class Job:
     num_cached: int = 0
     cancelled: bool = False
     notify: Callable[..., Any] | None = None
+    grammar: Matcher | None = None
+    arrival: int = 0
+    parked: list[Sequence] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
         return self.num_finished == self.request.n
 
 
+@dataclass(slots=True, frozen=True)
+class Parked:
+    """A preempted sample: what its slot held, and the cache slot that keeps its state (None: to be computed again)."""
+
+    saved: dict[str, np.ndarray]
+    holder: int | None
+
+
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """One sample in its slot; `watch` is what looks at its tokens one by one, when something must."""
+    """One sample in its slot; `watch` looks at its tokens one by one and `steering` touches its distribution, when
+    something must; `top` gathers alternatives where they are asked for. `parked` is what a preempted one goes on from.
+    """
 
     job: Job
     index: int
     slot: int
     watch: Any = None
+    steering: Any = None
+    top: Any = None
+    parked: Parked | None = None
 
 
 @dataclass(slots=True)
 class Admission:
-    """Samples of one job that enter now."""
+    """Samples of one job that enter now, for the first time or again."""
 
     job: Job
     sequences: list[Sequence] = field(default_factory=list)
+    resumed: list[Sequence] = field(default_factory=list)
 
 
 def check(request: GenerateRequest, max_length: int, vocab_size: int) -> np.ndarray:
@@ -83,6 +103,16 @@ def check(request: GenerateRequest, max_length: int, vocab_size: int) -> np.ndar
         raise BadRequest(f"temperature must be 0 or more, not {request.temperature}", field="temperature")
     if not 0 < request.top_p <= 1:
         raise BadRequest(f"top_p must be in (0, 1], not {request.top_p}", field="top_p")
+    for name in ("presence_penalty", "frequency_penalty"):
+        if not -2 <= getattr(request, name) <= 2:
+            raise BadRequest(f"{name} must be within -2..2, not {getattr(request, name)}", field=name)
+    for token, bias in request.logit_bias.items():
+        if not 0 <= token < vocab_size or math.isnan(bias) or bias == math.inf:
+            raise BadRequest(
+                f"no bias of {bias} for token {token}: 0 to {vocab_size - 1} are tokens", field="logit_bias"
+            )
+    if request.thinking_budget is not None and request.thinking_budget < 0:
+        raise BadRequest(f"must be 0 or more, not {request.thinking_budget}", field="reasoning_budget")
     return prompt
 
 
@@ -127,19 +157,49 @@ class Scheduler:
 
     def submit(self, job: Job) -> None:
         """Queue a job."""
-        heapq.heappush(self._waiting, (job.request.priority, next(self._arrival), job))
+        job.arrival = next(self._arrival)
+        heapq.heappush(self._waiting, (job.request.priority, job.arrival, job))
+
+    def park(self, sequence: Sequence) -> None:
+        """Take a running sample's slot; it waits at the place of its job."""
+        job = sequence.job
+        if not (job.parked or job.num_started < job.request.n):
+            heapq.heappush(self._waiting, (job.request.priority, job.arrival, job))
+        job.parked.append(sequence)
+        self.release(sequence.slot)
+
+    def missing(self) -> tuple[int, int]:
+        """(slots that the first in the queue lacks, its priority)."""
+        if not self._waiting:
+            return 0, 0
+        job = self._waiting[0][2]
+        wanted = 1 if job.parked else min(job.request.n - job.num_started, self.num_slots)
+        return max(0, wanted - len(self._free)), job.request.priority
 
     def remove(self, job: Job) -> None:
         """Take a job out of the queue if it is in it."""
-        if job.num_started < job.request.n:
+        if job.parked or job.num_started < job.request.n:
             self._waiting = [entry for entry in self._waiting if entry[2] is not job]
             heapq.heapify(self._waiting)
 
-    def admit(self, prefill_tokens: int) -> list[Admission]:
-        """Jobs that enter now, at least one if there is room for it, until `prefill_tokens` of prompts are reached."""
+    def admit(self, prefill_tokens: int, is_read: Callable[[np.ndarray], bool] = lambda _: False) -> list[Admission]:
+        """Jobs that enter now, until `prefill_tokens` of prompts are reached; a prompt that `is_read` costs nothing."""
         admissions: list[Admission] = []
-        while self._waiting and prefill_tokens > 0:
+        while self._waiting:
             job = self._waiting[0][2]
+            cost = 0 if is_read(job.prompt) else len(job.prompt)
+            if cost and prefill_tokens <= 0:
+                break
+            if job.parked:
+                back = [job.parked.pop(0) for _ in range(min(len(job.parked), len(self._free)))]
+                for sequence in back:
+                    sequence.slot = heapq.heappop(self._free)
+                admissions.append(Admission(job, resumed=back))
+                if job.parked:
+                    break
+                if job.num_started == job.request.n:
+                    heapq.heappop(self._waiting)
+                continue
             entering = min(job.request.n - job.num_started, self.num_slots)
             if entering > len(self._free):
                 break
@@ -148,7 +208,7 @@ class Scheduler:
             job.num_started += entering
             if job.num_started == job.request.n:
                 heapq.heappop(self._waiting)
-            prefill_tokens -= len(job.prompt)
+            prefill_tokens -= cost
             admissions.append(Admission(job, sequences))
         return admissions
 

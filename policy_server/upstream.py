@@ -7,6 +7,7 @@ mode sends token ids and keeps every trace exact.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,13 +16,21 @@ import numpy as np
 from gym_core.client import Client
 from gym_core.errors import BadRequest, PolicyFault, RemoteError, Unauthorized, UnknownName
 from gym_core.tokens import NO_VERSION
+from model.control_tokens import END_THINK
 from model.tokenizer import Tokenizer
 from policy_server.answers import ChatReply, ToolCall, fresh_id
 from policy_server.prompts import Conversation
-from policy_server.requests import GenerateRequest, GenerateResult, Sample
+from policy_server.requests import FORCED, STEERED, GenerateRequest, GenerateResult, Sample
 from policy_server.upstream_reply import Call, Choice, Reply, logprobs_of, read_reply, token_ids_of
 
-_EXTRAS = ("return_token_ids", "return_tokens_as_token_ids", "chat_template_kwargs", "stop_token_ids", "ignore_eos")
+_EXTRAS = (
+    "thinking_token_budget",
+    "return_token_ids",
+    "return_tokens_as_token_ids",
+    "chat_template_kwargs",
+    "stop_token_ids",
+    "ignore_eos",
+)
 """Fields beyond OpenAI's: an upstream that refuses them is asked without."""
 
 
@@ -60,10 +69,19 @@ class Upstream:
         room = self.max_length - len(prompt)
         wanted = room if request.max_tokens is None else min(request.max_tokens, room)
         body = self._sampling(request) | {"prompt": prompt.tolist(), "max_tokens": wanted, "logprobs": 0}
+        body.pop("top_logprobs", None)  # a field of the chat route
+        if request.constraint is not None:
+            if not request.constraint.raw:
+                raise BadRequest(
+                    "an upstream that takes token ids cannot be made to call a tool",
+                    field=request.constraint.field,
+                    hint='use upstream_api="chat", or tool_choice "auto"',
+                )
+            body |= request.constraint.raw
         reply = await self._ask("/v1/completions", body, request)
         choices = _in_order(reply, request.n)
         return GenerateResult(
-            samples=[self._sample(choice, self._version(reply.policy_version)) for choice in choices],
+            samples=[self._sample(choice, self._version(reply.policy_version), request) for choice in choices],
             prompt_token_ids=prompt,
         )
 
@@ -106,9 +124,18 @@ class Upstream:
             body["stop_token_ids"] = list(request.stop_token_ids)
         if request.ignore_eos:
             body["ignore_eos"] = True
+        if request.num_top_logprobs:
+            body["top_logprobs"] = request.num_top_logprobs
+        for name in ("presence_penalty", "frequency_penalty"):
+            if amount := getattr(request, name):
+                body[name] = amount
+        if biases := {str(token): amount for token, amount in request.logit_bias.items() if math.isfinite(amount)}:
+            body["logit_bias"] = biases
+        if request.thinking_budget is not None:
+            body["thinking_token_budget"] = request.thinking_budget
         return body
 
-    def _sample(self, choice: Choice, version: int) -> Sample:
+    def _sample(self, choice: Choice, version: int, request: GenerateRequest) -> Sample:
         ids, logprobs = token_ids_of(choice), logprobs_of(choice)
         exact = ids is not None and logprobs is not None and len(ids) == len(logprobs)
         if ids is None:
@@ -125,6 +152,7 @@ class Upstream:
             stop_reason=choice.stop_reason,
             text=choice.text,
             exact=exact,
+            origin=_origin(ids, request),
         )
 
 
@@ -134,6 +162,8 @@ class ChatUpstream(Upstream):
     async def chat(self, conversation: Conversation, request: GenerateRequest) -> list[ChatReply]:
         """The upstream's choices in order."""
         body = self._sampling(request) | {"messages": conversation.messages, "logprobs": True}
+        if request.constraint is not None:
+            body |= request.constraint.chat
         if request.max_tokens is not None:
             body["max_tokens"] = request.max_tokens
         if conversation.tools:
@@ -142,24 +172,43 @@ class ChatUpstream(Upstream):
         body["chat_template_kwargs"] = {name: value for name, value in options.items() if value is not None}
         reply = await self._ask("/v1/chat/completions", body, request)
         usage = {name: count for name, count in (reply.usage or {}).items() if isinstance(count, int)}
-        return [self._reply(choice, reply.prompt_token_ids, usage) for choice in _in_order(reply, request.n)]
+        return [self._reply(choice, reply.prompt_token_ids, usage, request) for choice in _in_order(reply, request.n)]
 
-    def _reply(self, choice: Choice, told: Sequence[int] | None, usage: dict[str, int]) -> ChatReply:
+    def _reply(
+        self, choice: Choice, told: Sequence[int] | None, usage: dict[str, int], request: GenerateRequest
+    ) -> ChatReply:
         message = choice.message
         if message is None:
             raise PolicyFault("the upstream's choice has no message", stage="upstream")
         prompt = told if message.prompt_token_ids is None else message.prompt_token_ids
+        ids = token_ids_of(choice)
         return ChatReply(
             content=message.content or "",
             reasoning=message.reasoning_content or message.reasoning or "",
             tool_calls=[_call(call) for call in message.tool_calls or ()],
             finish_reason=choice.finish_reason or "stop",
             prompt_token_ids=None if prompt is None else np.array(prompt, np.int64),
-            token_ids=token_ids_of(choice),
+            token_ids=ids,
+            origin=None if ids is None else _origin(ids, request),
             logprobs=logprobs_of(choice),
             version=self._version(message.policy_version),
             usage=usage,
         )
+
+
+def _origin(ids: np.ndarray, request: GenerateRequest) -> np.ndarray | None:
+    """What is known of tokens that another server steered: it does not say which, so none of them is taken for sampled.
+
+    A thinking budget touches the tag that closes the thought, and only where the budget was used up.
+    """
+    if request.constraint is not None or request.presence_penalty or request.frequency_penalty or request.logit_bias:
+        return np.full(len(ids), STEERED, np.uint8)
+    closing = np.flatnonzero(ids == END_THINK)
+    if request.thinking_budget is None or not len(closing) or closing[0] < request.thinking_budget - 1:
+        return None
+    origin = np.zeros(len(ids), np.uint8)
+    origin[closing[0]] = FORCED
+    return origin
 
 
 def _call(call: Call) -> ToolCall:

@@ -14,10 +14,12 @@ from gym_core import headers
 from gym_core.tokens import FRAME_TYPE, TokenTrace, decode_trace, encode_segment, pack_frame, unpack_frame
 
 
-def segment(prompt: list[int], sampled: list[int], version: int = 3) -> bytes:
-    """A turn's tokens: `prompt` given, `sampled` by that version with log-probability -0.5 each."""
+def segment(prompt: list[int], sampled: list[int], version: int = 3, forced: tuple[int, ...] = ()) -> bytes:
+    """A turn's tokens: `prompt` given, `sampled` by that version with log-probability -0.5 each, but for those at
+    the places `forced`, which the policy did not choose."""
     ids = np.array(prompt + sampled, np.int32)
     mask = np.arange(len(ids)) >= len(prompt)
+    mask[[len(prompt) + place for place in forced]] = False
     return encode_segment(
         TokenTrace(ids, np.where(mask, -0.5, 0).astype(np.float32), mask, np.where(mask, version, -1).astype(np.int32))
     )
@@ -39,6 +41,7 @@ class FakePolicy:
         self.requests: list[dict[str, Any]] = []
         self.traces: list[bytes] = []
         self.finish_reason = "stop"
+        self.forced: tuple[int, ...] = ()
         self.began: Callable[[int], str] = lambda turn: "start" if turn == 0 else ""
 
     def app(self) -> web.Application:
@@ -63,7 +66,7 @@ class FakePolicy:
             "policy_version_min": 3,
             "policy_version_max": 3 + number,
         }
-        body = pack_frame(msgspec.json.encode(said), segment([7, 8], [100 + number, 101, 102], 3 + number))
+        body = pack_frame(msgspec.json.encode(said), segment([7, 8], [100 + number, 101, 102], 3 + number, self.forced))
         return web.Response(body=body, content_type=FRAME_TYPE)
 
 

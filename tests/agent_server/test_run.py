@@ -250,6 +250,16 @@ async def test_the_json_edge_echoes_the_row_and_opens_tokens(house: Any) -> None
     assert output[2]["generation_log_probs"] == [-0.5, -0.5, -0.5]
 
 
+async def test_a_token_that_the_policy_did_not_choose_stays_in_its_place(house: Any) -> None:
+    policy = FakePolicy([message("4")])
+    policy.forced = (1,)
+    made = await house(policy)
+    (item,) = (await made.client.post_json("/run", ROW))["response"]["output"]
+    assert (item["prompt_token_ids"], item["generation_token_ids"]) == ([7, 8], [100, 101, 102])
+    assert item["generation_loss_mask"] == [True, False, True]
+    assert item["generation_log_probs"] == [-0.5, 0.0, -0.5]
+
+
 @pytest.mark.parametrize("name", ["agent_ref", "task_source"])
 async def test_foreign_names_route_by_alias(house: Any, name: str) -> None:
     made = await house(FakePolicy([message("4")]))

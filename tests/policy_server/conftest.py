@@ -19,6 +19,7 @@ from model.tokenizer import StreamDecoder, Tokenizer
 from policy_server.app import build_app
 from policy_server.config import PolicyConfig
 from policy_server.engine import Engine
+from policy_server.grammar import Grammars
 from policy_server.launch import embed
 
 WIDTH = 8
@@ -36,6 +37,7 @@ class RecurrentModel(nn.Module):
         self.out = nn.Parameter(torch.randn(WIDTH, vocab_size, generator=generator))
         self.before_decode: Callable[[], None] = lambda: None
         self.num_decodes = 0
+        self.prefills: list[list[int]] = []
 
     def _run(self, state: Tensor, tokens: Tensor) -> list[Tensor]:
         states = []
@@ -55,6 +57,7 @@ class RecurrentModel(nn.Module):
 
     def prefill(self, token_ids: Tensor, cu_seqlens: Tensor, cache: RecurrentCache, slots: list[int]) -> Tensor:
         edges = cu_seqlens.tolist()
+        self.prefills.append([b - a for a, b in pairwise(edges)])
         for slot, a, b in zip(slots, edges, edges[1:], strict=False):
             cache.state[slot] = self._run(cache.state[slot], token_ids[a:b])[-1]
         return cache.state[slots]
@@ -104,7 +107,7 @@ async def make_engine(model: RecurrentModel, tokenizer: Tokenizer) -> AsyncItera
     def make(**options: Any) -> Engine:
         settings = {"num_slots": 8, "max_length": 128, "stop_ids": tokenizer.stop_ids} | options
         decoder = lambda: StreamDecoder(tokenizer, skip_special=True)  # noqa: E731
-        made.append(Engine(model, RecurrentCache, decoder=decoder, **settings).start())
+        made.append(Engine(model, RecurrentCache, decoder=decoder, grammars=Grammars(tokenizer), **settings).start())
         return made[-1]
 
     yield make

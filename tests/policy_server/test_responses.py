@@ -167,7 +167,7 @@ async def test_thinking_spans(client: Client) -> None:
         ({"tool_choice": "required"}, "tool_choice"),
         ({"previous_response_id": "r"}, "previous_response_id"),
         ({"stop": ""}, "stop"),
-        ({"text": {"format": {"type": "json_schema"}}}, "text.format.type"),
+        ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
         ({"chat_template_kwargs": {"enable_thinking": "yes"}}, "chat_template_kwargs.enable_thinking"),
         ({"metadata": {"chat_template_kwargs": "no json"}}, "metadata.chat_template_kwargs"),
     ],

@@ -13,7 +13,7 @@ from policy_server.sampling import draw, nucleus, stream, uniforms
 
 def rows(logits: list[list[float]], temperature: float = 1.0, top_p: float = 1.0, uniform: float = 0.5):
     n = len(logits)
-    tokens, logprobs = draw(
+    tokens, logprobs, *_ = draw(
         torch.tensor(logits),
         np.full(n, temperature, np.float32),
         np.full(n, top_p, np.float32),
@@ -58,7 +58,7 @@ def test_rows_of_every_kind_in_one_batch() -> None:
     logits = torch.tensor(LOGITS * 4)
     temperature = np.array([1, 0, 1, 0.5], np.float32)
     top_p = np.array([1, 1, 0.4, 1], np.float32)
-    tokens, logprobs = draw(logits, temperature, top_p, np.array([0.9, 0.9, 0.9, 0.9]))
+    tokens, logprobs, *_ = draw(logits, temperature, top_p, np.array([0.9, 0.9, 0.9, 0.9]))
     assert tokens.tolist() == [2, 0, 0, 2]
     want = [math.log(0.2), math.log(0.5), math.log(0.5), math.log(0.04 / 0.38)]
     assert logprobs.tolist() == pytest.approx(want, abs=1e-6)
@@ -74,7 +74,7 @@ def test_not_finite_logits_give_a_logprob_that_is_not_finite() -> None:
 def test_masked_tokens_are_never_drawn() -> None:
     logits = torch.full((200, 6), -math.inf)
     logits[:, 3] = 0.0
-    tokens, _ = draw(logits, np.ones(200, np.float32), np.ones(200, np.float32), np.linspace(0, 1 - 2**-53, 200))
+    tokens, *_ = draw(logits, np.ones(200, np.float32), np.ones(200, np.float32), np.linspace(0, 1 - 2**-53, 200))
     assert set(tokens.tolist()) == {3}
 
 

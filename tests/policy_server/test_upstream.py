@@ -59,6 +59,24 @@ async def test_a_second_turn_through_two_servers_continues(front: Client) -> Non
     assert decode_trace(second).loss_mask.any()
 
 
+async def test_a_constraint_passes_through_and_nothing_under_it_is_trained_on(front: Client) -> None:
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+    schema["additionalProperties"] = False
+    ask = ASK | {"max_output_tokens": 200, "text": {"format": {"type": "json_schema", "name": "x", "schema": schema}}}
+    head, blob = await turn(front, ask)
+    text = head["response"]["output"][0]["content"][0]["text"]
+    assert set(msgspec.json.decode(text)) == {"ok"}
+    assert not decode_trace(blob).loss_mask.any()
+
+
+async def test_a_thinking_budget_passes_through_and_its_tag_is_not_trained_on(front: Client) -> None:
+    ask = ASK | {"chat_template_kwargs": {"enable_thinking": True}, "thinking_token_budget": 4, "ignore_eos": True}
+    head, blob = await turn(front, ask)
+    trace, start = decode_trace(blob), head["response"]["usage"]["input_tokens"]
+    assert trace.token_ids[start + 3] == 13  # </think>
+    assert trace.loss_mask[start:].tolist() == [True] * 3 + [False] + [True] * 4
+
+
 async def test_refusals_pass_through(front: Client) -> None:
     with pytest.raises(BadRequest):
         await front.post("/v1/responses", ASK | {"temperature": -1})
