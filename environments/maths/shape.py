@@ -23,6 +23,12 @@ _UNFINISHED = re.compile(
     r"|\\[dt]?frac\s*\{\s*(?:d|\\mathrm\{d\}|\\partial)(?:\^\{?\d+\}?)?[^{}]*\}\s*\{\s*(?:d|\\mathrm\{d\}|\\partial)\s*[A-Za-z]"
     r"|(?<![A-Za-z])d\s*/\s*d[A-Za-z]"
 )
+_BARE_UNIT = re.compile(r"[\d}](?:\s|\\[,;:! ]|~)+([A-Za-z]{1,8}(?:\s*/\s*[A-Za-z]{1,4})?(?:\s*\^\s*\{?[23]\}?)?)\s*$")
+_NAMES_OF_UNITS = """
+    mm cm dm m km in inch ft foot feet yd yard mi mile mg g kg lb oz t ms s sec second min minute h hr hour day week
+    month year ml cl dl l liter litre gal n j kj w kw v a k pa kpa hz mol deg degree rad dollar cent usd eur
+"""
+_UNITS = frozenset(_NAMES_OF_UNITS.split())
 _LEFT_SIDE = re.compile(r"\|?(?:[A-Za-z]{1,3}|\\[a-z]+)(?:_\{?[A-Za-z0-9]+\}?)?'*(?:\([A-Za-z0-9, ]{1,10}\))?\|?")
 _RELATION = re.compile(r"[<>]|\\(?:leq?|geq?|lt|gt|in)(?![A-Za-z])")
 _SPACED_NUMBERS = re.compile(r"\d\s+\d|\d(?:\\[,;:! ]|~)+\d(?!\d{2}(?!\d))")
@@ -55,9 +61,18 @@ def words(text: str) -> set[str]:
 
 
 def unit(text: str) -> str:
-    """The unit written in `\\text{…}`, folded; empty where there is none."""
-    found = " ".join(_TEXT.findall(text))
-    return re.sub(r"[^a-z/%]", "", found.lower()).removesuffix("s")
+    """The unit written in `\\text{…}`, or bare behind a number and a space; folded, empty where there is none."""
+    if found := " ".join(_TEXT.findall(text)):
+        return _singular(re.sub(r"[^a-z/%]", "", found.lower()))
+    if bare := _BARE_UNIT.search(text):
+        word = re.sub(r"[^a-z0-9/]", "", bare[1].lower())
+        if _singular(re.split(r"[/0-9]", word)[0]) in _UNITS:
+            return _singular(word)
+    return ""
+
+
+def _singular(word: str) -> str:
+    return word.removesuffix("s") if len(word) > 2 else word
 
 
 def brackets(text: str) -> str:

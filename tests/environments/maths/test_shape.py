@@ -107,3 +107,20 @@ def test_a_generated_number_must_be_finished():
     assert candidate("1024", "2^{10}", plain_only=False)[0] == "2^{10}"
     assert candidate("1024", "2^{10}", plain_only=True)[0] == ""
     assert candidate("3", r"3\text{ pens}", plain_only=True)[0] == r"3\text{ pens}"
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "refused"),
+    [
+        ("10 cm", "10 m", "another unit"),
+        ("10 cm", "10 cm", ""),
+        ("10 cm", "10", ""),
+        ("10", "10 cm", ""),
+        ("10\\,km", "10 miles", "another unit"),
+        ("3 hours", "3 hour", ""),
+        ("5 m/s", "5 m", "another unit"),
+        ("5x", "5y", ""),  # letters that are no units are left to Math-Verify
+    ],
+)
+def test_bare_units_must_agree_where_both_have_one(gold: str, answer: str, refused: str) -> None:
+    assert candidate(gold, answer, plain_only=False)[1] == refused
