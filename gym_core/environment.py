@@ -126,8 +126,9 @@ class Environment:
     def make(self, rng: random.Random, level: int) -> dict[str, Any]:
         """One task of this level from this generator.
 
-        Returns `prompt` (text or Responses items), optionally `system` (text), `tools` (names or whole declarations, default all names) and
-        `public` (fields that travel with the row); every other key is hidden and reaches only `task[...]`.
+        Returns `prompt` (text or Responses items), optionally `system` (text), `tools` (names of ours or whole
+        declarations, default all of ours) and `public` (fields that travel with the row); every other key is hidden and
+        reaches only `task[...]`.
         """
         raise NotImplementedError(f"{type(self).__name__} generates no tasks: give it rows, or write `make`")
 
