@@ -29,7 +29,9 @@ def find_python() -> Path:
     wanted = [named] if named else [sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"]
     for name in wanted:
         path = Path(name).resolve()
-        if path.is_file() and reachable(path):
+        # a copy of an interpreter may stand where everybody gets to, and its library where nobody does
+        library = reachable(Path(os.__file__).resolve()) if name == sys.executable else True
+        if path.is_file() and reachable(path) and library:
             return path
     raise SandboxUnavailable(
         f"no Python that a user without rights can run: {', '.join(wanted)}",

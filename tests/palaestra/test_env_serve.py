@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,6 +57,8 @@ async def serving(*words: str, cwd: Path) -> AsyncIterator[asyncio.subprocess.Pr
         stdout=asyncio.subprocess.PIPE,
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # whoever runs the tests in the background has told them to ignore interrupts, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield process
