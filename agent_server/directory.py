@@ -7,12 +7,12 @@ matched against the aliases that environments declare in their manifests.
 from __future__ import annotations
 
 import asyncio
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
 from gym_core.client import Client
 from gym_core.errors import PalaestraError, UnknownName
+from gym_core.nearest import nearest
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class Directory:
             await self._learn_aliases()
             name = self._aliases.get(wanted, wanted)
         if name not in self._clients:
-            near = difflib.get_close_matches(wanted, self.names, n=3) or self.names
+            near = nearest(wanted, self.names, cutoff=0.6) or self.names
             raise UnknownName(
                 f"no environment {wanted!r} is served here" if wanted else "the row names no environment",
                 field="environment",

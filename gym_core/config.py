@@ -10,7 +10,6 @@ a nested record's key is written `limits.max_steps`, `PALAESTRA_AGENT_LIMITS_MAX
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections import OrderedDict
@@ -23,6 +22,7 @@ import msgspec
 from gym_core import auth
 from gym_core.config_values import Misfit, fit
 from gym_core.errors import BadRequest
+from gym_core.nearest import nearest
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -126,7 +126,7 @@ def _from_file(path: Path, section: str | None, kind: type, fields: Mapping[str,
         if not isinstance(table, dict):
             raise BadRequest(f"{path}: [{section}] must be a table", field=section or "")
         if name not in table:
-            close = difflib.get_close_matches(name, table, n=1, cutoff=0.75)
+            close = nearest(name, table, 1, 0.75)
             if close:
                 raise BadRequest(
                     f"{path}: no section [{name}]", field=close[0], hint=f"rename [{close[0]}] to [{name}]"
@@ -160,7 +160,7 @@ def _flatten(
                 )
             found.update(_flatten(value, source, section, kind, fields, key + "."))
         else:
-            close = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
+            close = nearest(key, fields, 1)
             hint = f"did you mean `{close[0]}`?" if close else f"it knows {', '.join(fields)}"
             raise BadRequest(f"{source}: unknown key `{_full(section, key)}`", field=_full(section, key), hint=hint)
     return found
@@ -177,7 +177,7 @@ def _from_environment(
         if name in names:
             found[names[name]] = Given(text, name, True)
         elif section and name.startswith(start):
-            close = difflib.get_close_matches(name.removeprefix(start), [n.removeprefix(start) for n in names], 1, 0.75)
+            close = nearest(name.removeprefix(start), [n.removeprefix(start) for n in names], 1, 0.75)
             if close:
                 raise BadRequest(f"unknown variable {name}", field=name, hint=f"did you mean {start}{close[0]}?")
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from gym_core.groups import Groups
 from gym_core.host import Host
 from gym_core.judge.client import JudgeClient
 from gym_core.judging import Judging
+from gym_core.nearest import nearest
 from gym_core.registry import LoadedEnvironment
 from gym_core.reply import read_reply
 from gym_core.seeds import rng
@@ -155,7 +155,7 @@ class EnvironmentService:
     def unknown_tool(self, name: str) -> UnknownName:
         """The error for a path that is neither a route nor a tool."""
         tools = list(self.environment.tool_specs())
-        near = difflib.get_close_matches(name, tools, n=3, cutoff=0.5) or tools
+        near = nearest(name, tools) or tools
         hint = f"there are: {', '.join(near)}" if near else "this environment has no tools"
         return UnknownName(f"environment {self.name!r} has no tool {name!r}", field="tool", hint=hint)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from environments.instruction_following.instructions import Instruction
 from environments.instruction_following.verifiers import REGISTRY, Kwargs
 from gym_core.contracts import Task
 from gym_core.errors import BadRow
+from gym_core.nearest import nearest
 
 MODES = ("binary", "fraction")
 BENCHMARK = "ifbench"
@@ -90,7 +90,7 @@ def _instruction(name: Any, given: Any, prompt: str, where: str, number: int) ->
 
 
 def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.4)
+    near = nearest(name, REGISTRY, cutoff=0.4)
     return f"nearest: {', '.join(near)}" if near else f"{len(REGISTRY)} ids are known, such as keywords:existence"
 
 
