@@ -82,10 +82,9 @@ def open_backend(config: PolicyConfig) -> tuple[Backend, Tokenizer]:
     tokenizer = _tokenizer(config)
     if config.backend == "embedded":
         try:
-            model = checkpoint.load_pretrained(config.checkpoint)
+            model = checkpoint.load_pretrained(config.checkpoint, config.device, getattr(torch, config.dtype))
         except (ValueError, FileNotFoundError) as error:
             raise BadRequest(_shortly(error), field="checkpoint") from None
-        model = model.to(device=config.device, dtype=getattr(torch, config.dtype))
         return embed(model, tokenizer, config).start(), tokenizer
     if not config.upstream_url or not config.upstream_model:
         missing = "upstream_model" if config.upstream_url else "upstream_url"
