@@ -260,7 +260,7 @@ class Slow:
     """Takes a while to warm."""
 
     def warm(self) -> None:
-        threading.Event().wait(0.4)
+        threading.Event().wait(2.5)
 
     def ok(self) -> str:
         return "ok"

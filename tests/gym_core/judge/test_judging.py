@@ -136,9 +136,9 @@ async def test_the_callers_deadline_holds_for_the_judge(bench: Any, text: str) -
         await verify(client, "one")  # the worker is warm
         began = time.monotonic()
         body = {**ROW, "response": {"output": text_output(text)}}
-        reply = await client.post("/verify", body, timeout_s=1.0, check=False)  # sent along as the deadline
+        reply = await client.post("/verify", body, timeout_s=5.0, check=False)  # sent along as the deadline
         assert reply.json()["error"]["code"] == "judge_fault"
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5.0
 
 
 async def test_other_verdicts_go_on_while_a_judge_thinks(bench: Any) -> None:
