@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from gym_core.errors import PalaestraError
+from gym_core.nearest import nearest
 
 COMMANDS = {
     "agent": ("palaestra.commands.agent", "serve the agent server"),
@@ -18,6 +19,7 @@ COMMANDS = {
     "env": ("palaestra.commands.env", "write, list, serve, check and sample environments"),
     "eval": ("palaestra.commands.evaluate", "score a checkpoint on held-out tasks"),
     "model": ("palaestra.commands.model", "count, convert, time and talk to a model"),
+    "plan": ("palaestra.commands.plan", "what a recipe needs on N GPUs"),
     "run": ("palaestra.commands.run", "collect and score rollouts from a policy"),
     "runs": ("palaestra.commands.runs", "list stored runs, show one"),
     "serve": ("palaestra.commands.serve", "serve a policy, OpenAI-compatible"),
@@ -44,9 +46,7 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            near = nearest(args[0], COMMANDS, count=1)
             if near:
                 raise click.UsageError(f"{error.message} Did you mean `{near[0]}`?", ctx) from None
             raise

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gym_core.errors import BadRequest
 from gym_core.store import Store
 from gym_core.tokens import TokenTrace, decode_trace
 from palaestra.live import PlainView
@@ -224,3 +225,30 @@ def test_the_same_line_on_ray(tmp_path: Path) -> None:
     assert summary["token_mult_prob_error_max"] <= 1.001
     assert len(Journal(run / "journal.jsonl").entries()) == 1
     assert sum(score["num_failed"] for score in summary["environments"].values()) == 0
+
+
+def test_a_run_from_a_checkpoint_begins_with_its_weights_and_has_no_warm_start(run: Path, tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path, **{"checkpoint": str(run / "after"), "grpo.steps": 1, "eval.tasks": 4})
+    folder, summary = run_line(recipe, tmp_path / "runs", local=True)
+    assert sorted(path.name for path in folder.glob("*.jsonl")) == ["journal.jsonl"]
+    begun, given = (path / "model.safetensors" for path in (folder / "before", run / "after"))
+    assert begun.read_bytes() == given.read_bytes()
+    assert (folder / "tokenizer" / "tokenizer.json").read_bytes() == (run / "tokenizer" / "tokenizer.json").read_bytes()
+    assert set(summary["phases"]) >= {"evaluate_before", "train", "evaluate_after"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "field"),
+    [
+        ({"base": "nano"}, "checkpoint"),
+        ({"checkpoint": "nowhere"}, "checkpoint"),
+        ({"layout.dp": 2}, "layout"),
+        ({"policy.engine": "vllm"}, "policy"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_starts(
+    overrides: dict[str, Any], field: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        run_line(recipe_in(tmp_path, **overrides), tmp_path / "runs", local=True)
+    assert caught.value.field == field and not (tmp_path / "runs").exists()
