@@ -87,10 +87,12 @@ class Grpo:
     async def step(self, step: int) -> dict[str, float]:
         """Draw, roll out, shape, advantage, train, publish, commit. Raises typed errors; see `run` for what is kept."""
         config = self.recipe.grpo
+        began = time.perf_counter()
         rows = self.curriculum.draw(step)
         groups = await self.agents.run(
             rows, repeats=config.group_size, step=step, sampling=self.sampling, recalled=self._recall(step)
         )
+        played = time.perf_counter()
         metrics = self.curriculum.last_metrics | rollout_metrics(
             groups, version_of(step), len(rows) * config.group_size
         )
@@ -102,7 +104,9 @@ class Grpo:
         self._learn_pass_rates(groups, step)
         self.journal.commit(step, version_of(step + 1), groups, metrics)
         self._trained = step
-        return metrics | await self.publisher.publish(self.learner, version_of(step + 1))
+        trained = time.perf_counter()
+        metrics |= await self.publisher.publish(self.learner, version_of(step + 1))
+        return metrics | {"generation_time": played - began, "weight_sync_time": time.perf_counter() - trained}
 
     async def run(self) -> int:
         """All steps from the start or the last checkpoint; returns the number of steps done here.
