@@ -113,7 +113,7 @@ def seed_rows(base: Recipe, arms: list[str], folder: Path) -> list[dict[str, Any
 
 
 def rambling_policy(base: Recipe, folder: Path) -> Path:
-    """A checkpoint warm-started on demonstrations with idle sentences in front; they err half as often as the recipe's."""
+    """A checkpoint warm-started on demonstrations with idle sentences in front, half as often wrong."""
     played = list(rambling(base))
     tokenizer = Tokenizer.train(demonstrations.corpus(played), base.vocab_size)
     tokenizer.save(folder / "tokenizer")

@@ -290,6 +290,7 @@ async def _reinforce(line: Line) -> None:
         start=recipe.grpo.curriculum_start,
         end=recipe.grpo.curriculum_end,
         sigma=recipe.grpo.curriculum_sigma,
+        order=recipe.grpo.curriculum,
     )
     writers: list[Writer] = [StoreWriter(line.store, folder.run_id), TensorBoardWriter(folder.path / "tensorboard")]
 

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,7 +87,8 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Reinforcement. Defaults are the settings measured to learn on two CPU cores.
 
     `mismatch_gate`: the largest `token_mult_prob_error` that may train.
-    `curriculum_start`, `_end`, `_sigma`: the Gaussian over pass rate; its mean goes from start to end.
+    `curriculum_start`, `_end`, `_sigma`: the Gaussian over pass rate; its mean goes from start to end. `curriculum` may
+    be `random` instead, which draws without looking at pass rates.
     `profile_repeats`: tries per task to profile the pools before the first step, 0 for none.
     """
 
@@ -102,6 +104,7 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     temperature: float = 1.0
     max_output_tokens: int = 64
     tokens_per_microbatch: int = 16384
+    curriculum: Literal["gaussian", "random"] = "gaussian"
     curriculum_start: float = 0.6
     curriculum_end: float = 0.4
     curriculum_sigma: float = 0.25
@@ -153,10 +156,9 @@ class ObjectiveRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError(f"`dual_clip` must be over 1 + `clip_high` to differ from it, not {self.dual_clip}")
         if not (self.kl_coef >= 0.0 and self.constant >= 0):
             raise ValueError(f"`kl_coef` and `constant` are 0 or more, not {self.kl_coef}, {self.constant}")
-        if not 0.0 <= self.importance_low < self.importance_high:
-            raise ValueError(
-                f"0 <= `importance_low` < `importance_high`, not {self.importance_low}, {self.importance_high}"
-            )
+        if not 0.0 <= self.importance_low < self.importance_high < math.inf:
+            bounds = f"{self.importance_low}, {self.importance_high}"
+            raise ValueError(f"0 <= `importance_low` < `importance_high`, both finite, not {bounds}")
         if self.importance_unit == "sequence_error" and self.importance in ("truncate", "mask"):
             raise ValueError('`sequence_error` is no weight: `importance` can only be "reject" or "off" with it')
 

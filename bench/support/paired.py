@@ -58,11 +58,11 @@ def sampled_lengths(run: Path, purpose: str) -> list[int]:
     return asyncio.run(read())
 
 
-def rewards_by_step(run: Path) -> list[float]:
-    """Mean reward of every step's rollouts, in order."""
+def metrics_by_step(run: Path) -> list[dict[str, float]]:
+    """What every training step logged, in order."""
 
-    async def read() -> list[float]:
+    async def read() -> list[dict[str, float]]:
         async with await Store.open(str(run / "store.db"), create=False) as store:
-            return [values["reward"] for step, values in await store.metrics(run.name) if "reward" in values]
+            return [values for _, values in await store.metrics(run.name) if "reward" in values]
 
     return asyncio.run(read())

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gym_core.errors import BadRequest
@@ -112,3 +113,10 @@ def test_an_override_may_name_a_preset() -> None:
     recipe = load_recipe("demo", {"objective.preset": "gspo"}).objective
     assert recipe.ratio == "sequence"
     assert recipe.kl_coef == load_recipe("demo").objective.kl_coef, "what the file says itself stays"
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_recipe_with_any_preset_comes_back_from_its_record(preset: str) -> None:
+    """A run keeps its recipe as JSON and is resumed from that."""
+    recipe = load_recipe("demo", {"objective.preset": preset})
+    assert parse_recipe(msgspec.json.decode(msgspec.json.encode(recipe))) == recipe
