@@ -13,6 +13,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,8 +23,9 @@ from gym_core.errors import BadRequest
 from gym_core.registry import Registry
 from gym_core.seeds import derive
 from gym_core.store import Run, Store
+from gym_core.telemetry import logger
 from palaestra import demonstrations
-from palaestra.heldout import DEADLINE_S, Record, heldout_rows, score
+from palaestra.heldout import DEADLINE_S, Record, heldout_rows, score, validate
 from palaestra.heldout import FILE as RECORD
 from palaestra.house import connect, draw_tasks, start_agent, start_environments
 from palaestra.live import View
@@ -42,6 +44,8 @@ from trainer.placement import Handle, LocalPlacement, Placement, RayPlacement
 from trainer.publisher import WeightPublisher, probe_rows
 from trainer.recall import Recall
 from trainer.sft import read_demonstrations, warm_start
+
+log = logger("train")
 
 
 @dataclass(slots=True)
@@ -297,6 +301,8 @@ async def _reinforce(line: Line) -> None:
     def on_event(event: Event) -> None:
         if event.kind == "step":
             line.view.advance(event.step + 1, event.values)
+        elif event.kind == "unvalidated":
+            log.warning("step %d was not validated: %s", event.step + 1, event.text)
 
     grpo = Grpo(
         recipe,
@@ -308,6 +314,7 @@ async def _reinforce(line: Line) -> None:
         checkpoints=Checkpoints(folder.path / "checkpoints", recipe.keep_checkpoints),
         writers=writers,
         on_event=on_event,
+        validate=partial(validate, line.agents, line.heldout_rows, recipe),
     )
     try:
         await grpo.run()

@@ -185,13 +185,22 @@ class LengthRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class EvalRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Held-out evaluation: `tasks` per environment, from a split that neither SFT nor RL draws from."""
+    """Held-out evaluation: `tasks` per environment, from a split that neither SFT nor RL draws from.
+
+    `every`: validate after so many steps too, 0 for never: the first `validation_tasks` of each environment, `samples`
+    tries of each, for pass@k.
+    """
 
     tasks: int = 256
     temperature: float = 1.0
+    every: int = 0
+    validation_tasks: int = 64
+    samples: int = 4
 
     def __post_init__(self) -> None:
-        _positive(self, "tasks")
+        _positive(self, "tasks", "validation_tasks", "samples")
+        if self.every < 0:
+            raise ValueError(f"`every` is a number of steps, or 0 for never, not {self.every}")
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

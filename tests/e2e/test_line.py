@@ -72,6 +72,11 @@ def read(run: Path, name: str) -> Any:
     return json.loads((run / name).read_bytes())
 
 
+async def metrics_of(run: Path) -> list[dict[str, Any]]:
+    async with await Store.open(str(run / "store.db"), create=False) as store:
+        return [values for step, values in await store.metrics(run.name) if step >= 0]
+
+
 async def rollouts(run: Path, purpose: str) -> AsyncIterator[tuple[Any, bytes]]:
     async with await Store.open(run / "store.db", create=False) as store:
         async for rollout, blob in store.iter_rollouts(run.name):
@@ -228,13 +233,16 @@ def test_the_same_line_on_ray(tmp_path: Path) -> None:
 
 
 def test_a_run_from_a_checkpoint_begins_with_its_weights_and_has_no_warm_start(run: Path, tmp_path: Path) -> None:
-    recipe = recipe_in(tmp_path, **{"checkpoint": str(run / "after"), "grpo.steps": 1, "eval.tasks": 4})
+    validated = {"eval.tasks": 4, "eval.every": 1, "eval.validation_tasks": 2, "eval.samples": 2}
+    recipe = recipe_in(tmp_path, **{"checkpoint": str(run / "after"), "grpo.steps": 1, **validated})
     folder, summary = run_line(recipe, tmp_path / "runs", local=True)
     assert sorted(path.name for path in folder.glob("*.jsonl")) == ["journal.jsonl"]
     begun, given = (path / "model.safetensors" for path in (folder / "before", run / "after"))
     assert begun.read_bytes() == given.read_bytes()
     assert (folder / "tokenizer" / "tokenizer.json").read_bytes() == (run / "tokenizer" / "tokenizer.json").read_bytes()
     assert set(summary["phases"]) >= {"evaluate_before", "train", "evaluate_after"}
+    (step,) = asyncio.run(metrics_of(folder))
+    assert {"val/reward", "val/reward/math", "val/pass@1/ledger", "val/pass@2/math", "validation_time"} <= set(step)
 
 
 @pytest.mark.parametrize(
