@@ -18,6 +18,7 @@ arena = load_file(HERE / "arena.py")
 common = load_file(HERE / "attacks" / "common.py")
 NAMES = arena.NAMES
 OWN = {name: load_file(HERE / "attacks" / f"{name}.py") for name in NAMES}
+RANGES = {name: arena.REGISTRY.load(name).cls.reward_range for name in NAMES}
 HOUSE = {
     *("math", "code", "stem_qa", "structured_outputs", "instruction_following", "calendar", "reasoning_gym"),
     "ledger",
@@ -68,13 +69,16 @@ async def fight(field: Any, name: str, attacks: list[Any]) -> None:
         slowest = asyncio.create_task(_slowest_health(client, over))
         results = await field.play_all(client, name, attacks)
         over.set()
+        low = RANGES[name][0]
         wrong = {
-            attack.name: why for attack, result in zip(attacks, results, strict=True) if (why := result.wrong(attack))
+            attack.name: why
+            for attack, result in zip(attacks, results, strict=True)
+            if (why := result.wrong(attack, low))
         }
         assert wrong == {}
         assert await slowest < HEALTH_S
         honest = await asyncio.gather(*(field.honest(client, other) for other in NAMES))
-    assert [result.reward for result in honest] == [1.0] * len(NAMES), honest
+    assert [result.reward for result in honest] == [RANGES[other][1] for other in NAMES], honest
     assert max(result.seconds for result in honest) < HONEST_S
 
 
