@@ -1,7 +1,7 @@
 """A group of replies as a contest: who takes part, in which circle, and what each member is worth in the end.
 
-    replies ─▶ no answer: the minimum, without a call
-            ─▶ the different answers, ordered by their hash (not by arrival) ─▶ circle ─▶ mean scores, within 1–5
+replies ─▶ no answer: the minimum, without a call
+        ─▶ the different answers, ordered by their hash (not by arrival) ─▶ circle ─▶ mean scores, within 1–5
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class GenrmCompare(Environment):
             return [LOW for _ in entries]  # stands for nothing: `judge_decides`
         contest = _contest(entries)
         standings = contest.decided_by(lambda one, other: generator.compare(task, one, other))
-        return [_verdict(standing) for standing in standings]
+        return [_scored(standing, standing.reward) for standing in standings if isinstance(standing.reward, float)]
 
     def verify_group_published(self, entries: list[GroupEntry]) -> list[float | Verdict]:
         task = _task(entries)
@@ -72,10 +72,7 @@ class GenrmCompare(Environment):
         contest = _contest(entries)
         about = {"conversation": rows.conversation(task), "principle": rows.principle(task)}
         results = await asyncio.gather(
-            *(
-                _compared(judge, about, contest.answers[one], contest.answers[other])
-                for one, other in contest.pairs
-            )
+            *(_compared(judge, about, contest.answers[one], contest.answers[other]) for one, other in contest.pairs)
         )
         return [_verdict(standing) for standing in contest.standings(results)]
 
@@ -92,7 +89,7 @@ def _task(entries: Sequence[GroupEntry]) -> Task:
     """The task that all members share. Raises `BadRequest` where they were asked different things."""
     keys = {rows.cohort_key(entry.task.to_row()) for entry in entries}
     if len(keys) > 1:
-        raise BadRequest("the members of a group must answer one prompt under one principle", field="palaestra.group_id")
+        raise BadRequest("all members of a group answer one prompt under one principle", field="palaestra.group_id")
     return entries[0].task
 
 
@@ -112,11 +109,15 @@ def _published_text(entry: GroupEntry) -> str:
 def _verdict(standing: Standing) -> Verdict | JudgeFault:
     if isinstance(standing.reward, JudgeFault):
         return standing.reward
+    return _scored(standing, standing.reward)
+
+
+def _scored(standing: Standing, reward: float) -> Verdict:
     if standing.why:
-        return Verdict(reward=standing.reward, details={"reason": standing.why})
+        return Verdict(reward=reward, details={"reason": standing.why})
     own = [score for _, score, _, _ in standing.matches]
     details = {"comparisons": [dict(zip(_MATCH, match, strict=True)) for match in standing.matches]}
-    return Verdict(reward=standing.reward, components={"helpfulness": sum(own) / len(own)}, details=details)
+    return Verdict(reward=reward, components={"helpfulness": sum(own) / len(own)}, details=details)
 
 
 _MATCH = ("place", "score", "other", "ranking")

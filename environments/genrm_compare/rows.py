@@ -54,9 +54,7 @@ def published_history(task: Task) -> str:
         content = item.get("content", "")
         if isinstance(content, list):
             content = "".join(
-                part.get("text", "")
-                for part in content
-                if isinstance(part, dict) and part.get("type") == "output_text"
+                part.get("text", "") for part in content if isinstance(part, dict) and part.get("type") == "output_text"
             )
         history.append({"role": str(item.get("role", "user")), "content": str(content)})
     return json.dumps(history)

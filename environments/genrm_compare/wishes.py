@@ -73,6 +73,12 @@ NAMES = ("Kim", "Ola", "Raj", "Mia", "Tom", "Ida", "Leo", "Eva", "Max", "Zoe", "
 THANKS = ("Thanks for asking.", "Have a good day.", "See you soon.", "Take care.", "All the best.", "Good luck.")
 AVOIDED = ("sorry", "certainly", "however", "please", "really", "basically", "absolutely", "actually")
 
+_MARKS = {
+    "Markdown": ("*", "#", "`", "_"),
+    "brackets": ("(", ")", "[", "]", "{", "}"),
+    "quotation marks": ('"', "“", "”"),
+}
+
 KINDS: dict[str, Kind] = {
     "brief": Kind(
         "Use at most {} words.",
@@ -111,7 +117,6 @@ KINDS: dict[str, Kind] = {
         _nothing,
     ),
 }
-_MARKS = {"Markdown": ("*", "#", "`", "_"), "brackets": ("(", ")", "[", "]", "{", "}"), "quotation marks": ('"', "“", "”")}
 ORDER = ("greet", "close", "sentences", "avoid", "plain", "brief")
 """In which wishes are worked in: the limit on words comes last, when the answer stands."""
 
