@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gym_core.judge.parsing import MAX_TRIES, only_object
 from gym_core.judge.protocol import Messages, Protocol
 
 SCORES, RANKINGS, MIDDLE = (1, 5), (1, 6), 3.5
@@ -58,15 +59,10 @@ def read_strict(text: str, *, scores: bool = True) -> Comparison | None:
     Without `scores` both may be missing; what is there must fit all the same. Other text, and objects that name none
     of the three, may stand around it.
     """
-    if len(text) > MAX_CHARS:
+    told = only_object(text, KEYS) if len(text) <= MAX_CHARS else None
+    if told is None:
         return None
-    try:
-        told = [found for found in _strict_objects(text) if any(key in found for key in KEYS)]
-    except _Unfit:
-        return None
-    if len(told) != 1:
-        return None
-    first, second, ranking = told[0].get("score_1"), told[0].get("score_2"), told[0].get("ranking", 0)
+    first, second, ranking = told.get("score_1"), told.get("score_2"), told.get("ranking", 0)
     given = [value for value in (first, second) if value is not None or scores]
     if not all(_within(value, SCORES) for value in given) or not _within(ranking, RANKINGS):
         return None
@@ -77,40 +73,6 @@ def read_strict(text: str, *, scores: bool = True) -> Comparison | None:
 
 def _within(value: Any, bounds: tuple[int, int]) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and bounds[0] <= value <= bounds[1]
-
-
-class _Unfit(Exception):
-    """Something that no JSON object may hold: a key twice, NaN, Infinity."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise _Unfit("a key twice")
-    return dict(pairs)
-
-
-def _no_constant(constant: str) -> None:
-    raise _Unfit(constant)
-
-
-_STRICT = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
-MAX_OBJECTS = 200
-
-
-def _strict_objects(text: str) -> Iterator[dict[str, Any]]:
-    """The outermost objects of a text. Raises `_Unfit`."""
-    place = text.find("{")
-    for _ in range(MAX_OBJECTS):
-        if place < 0:
-            return
-        try:
-            value, end = _STRICT.raw_decode(text, place)
-        except (ValueError, RecursionError):
-            place = text.find("{", place + 1)
-            continue
-        yield value
-        place = text.find("{", end)
-    raise _Unfit("too many braces")
 
 
 # Published -------------------------------------------------------------------------------------------------------
@@ -158,7 +120,7 @@ def _braced(text: str) -> Iterator[str]:
     """Stretches from an opening brace to the one that closes it, braces in quotes aside. One that is never closed is
     passed over, as in public, where each such brace costs another look at the rest: here the looks are bounded."""
     place, looks = text.find("{"), 0
-    while place >= 0 and looks < MAX_OBJECTS:
+    while place >= 0 and looks < MAX_TRIES:
         end = _closing(text, place)
         looks += end is None
         if end is not None:
