@@ -163,7 +163,8 @@ async def _judged(client: Client, answer: Answer, sessions: bool) -> float:
             output += call_items(f"c{number}", call.name, arguments.decode(), reply.body.decode())
         body = {"session_id": session}
     output += text_output(answer.script.reply)
-    member = {"group_id": (group := uuid.uuid4().hex), "rollout_id": group}  # a group of one, where groups are judged
+    group = uuid.uuid4().hex
+    member = {"group_id": group, "rollout_id": group}  # a group of one, where groups are judged
     asked = {**body, "response": {"output": output}, "palaestra": member}
     said = await client.post_json("/verify", asked, headers={"Prefer": "return=minimal"})
     if "pending" in said:

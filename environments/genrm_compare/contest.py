@@ -16,6 +16,8 @@ from gym_core.judge.gates import gate
 from gym_core.judge.genrm import SCORES, Comparison
 
 LOW, HIGH = float(SCORES[0]), float(SCORES[1])
+LOOKED_AT = 20_000
+"""Characters in which a reply must have begun to say something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Contest:
 
     def __post_init__(self) -> None:
         self.texts = [text.strip() for text in self.texts]
-        self.refused = {text: why for text in self.texts if (why := gate(text))}
+        self.refused = {text: why for text in self.texts if (why := gate(text[:LOOKED_AT]))}
         self.answers = sorted(set(self.texts) - self.refused.keys(), key=_place)
 
     @property

@@ -19,6 +19,9 @@ from gym_core.judge.genrm import Comparison
 LEVELS = range(6)
 WISHES = (1, 2, 3, 4, 4, 5)
 SIZES = (0, 0, 1, 1, 2, 3)
+MAX_CHARS = 20_000
+"""Longer replies are not read: every task has a limit on words."""
+
 DECISIVE = {4: 1, 3: 1, 2: 2, 1: 3, 0: 3.5, -1: 4, -2: 5, -3: 6, -4: 6}
 """The ranking that a difference of scores stands for."""
 
@@ -49,7 +52,7 @@ def make(rng: random.Random, level: int) -> dict[str, Any]:
 def quality(task: Any, text: str) -> float:
     """The helpfulness of a reply to a generated task, 1 to 5."""
     question = Question("", str(task["answer"]), "", tuple(task["candidates"]))
-    if gate(text) or not question.answered(text):
+    if len(text) > MAX_CHARS or gate(text) or not question.answered(text):
         return 1.0
     missed = sum(not Wish(kind, value).kept(text) for kind, value in task["wishes"])
     return float(max(2, 5 - missed))

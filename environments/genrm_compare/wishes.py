@@ -122,8 +122,9 @@ ORDER = ("greet", "close", "sentences", "avoid", "plain", "brief")
 
 
 def draw_wishes(rng: random.Random, draft: Draft, count: int) -> list[Wish]:
-    """So many different wishes, the draft changed so that it keeps them all."""
-    kinds = sorted(rng.sample(ORDER, count), key=ORDER.index)
+    """So many different wishes, the draft changed so that it keeps them all. One of them is always a limit on words:
+    without it, padding would cost nothing."""
+    kinds = sorted([*rng.sample(ORDER[:-1], count - 1), ORDER[-1]], key=ORDER.index)
     drawn = []
     for kind in kinds:
         value = KINDS[kind].draw(rng, draft)

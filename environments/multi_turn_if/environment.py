@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from environments.multi_turn_if import generator, rows
 from environments.multi_turn_if.criteria import judge_criteria, protocol
-from environments.multi_turn_if.items import grade, unpacked
+from environments.multi_turn_if.items import MAX_CHARS, grade, unpacked
 from environments.multi_turn_if.published import last_response
 from gym_core.environment import Environment, Grading, Reply, Session, Task, Verdict
 from gym_core.judge.judge import Judge
@@ -44,7 +44,7 @@ class MultiTurnIf(Environment):
         """The public aggregation over the exact checks: their mean, whatever the answer."""
         if self.judge_decides(task):
             return Verdict(reward=0.0)
-        text = last_response(reply)
+        text = last_response(reply)[:MAX_CHARS]
         scores = [float(item.holds(text)) for item in unpacked(task["items"])]
         return Verdict(reward=AGGREGATES["mean"](scores, [1.0] * len(scores)))
 

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+MAX_CHARS = 20_000
+"""No dialogue asks for more; what is longer is not read to its end, and wrong."""
+
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NUMBER = re.compile(r"(?<![\w.,])-?\d+(?:[.,:]\d+)*(?!\w)")
 
@@ -112,7 +115,11 @@ def unpacked(packed: list[list[Any]]) -> list[Item]:
 
 def grade(items: list[Item], text: str) -> tuple[float, list[bool]]:
     """The share of items that hold, 0 where the answer itself is wrong; and which of them hold."""
-    held = [item.holds(text) for item in items]
-    if not text.strip() or not all(fine for item, fine in zip(items, held, strict=True) if item.core):
+    held = [item.holds(text[:MAX_CHARS]) for item in items]
+    if (
+        not text.strip()
+        or len(text) > MAX_CHARS
+        or not all(fine for item, fine in zip(items, held, strict=True) if item.core)
+    ):
         return 0.0, held
     return sum(held) / len(held), held

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gym_core.judge.parsing import MAX_TRIES, only_object
+from gym_core.judge.parsing import only_object
 from gym_core.judge.protocol import Messages, Protocol
 
 SCORES, RANKINGS, MIDDLE = (1, 5), (1, 6), 3.5
@@ -113,25 +113,30 @@ def _read_loosely(text: str) -> Comparison | None:
         return None
 
 
+MAX_MARKS = 50_000
+"""Braces and quotes that a published reading looks at, repeats included."""
+
 _TOKEN = re.compile(r'\\.|["{}]', re.DOTALL)
 
 
 def _braced(text: str) -> Iterator[str]:
     """Stretches from an opening brace to the one that closes it, braces in quotes aside. One that is never closed is
-    passed over, as in public, where each such brace costs another look at the rest: here the looks are bounded."""
-    place, looks = text.find("{"), 0
-    while place >= 0 and looks < MAX_TRIES:
-        end = _closing(text, place)
-        looks += end is None
-        if end is not None:
+    passed over, as in public, where each such brace costs another look at the rest; here all looks are bounded."""
+    place, left = text.find("{"), MAX_MARKS
+    while place >= 0 and left > 0:
+        end, seen = _closing(text, place)
+        left -= seen
+        if end:
             yield text[place:end]
-        place = text.find("{", place + 1 if end is None else end)
+        place = text.find("{", end or place + 1)
 
 
-def _closing(text: str, start: int) -> int | None:
-    depth, quoted, place = 0, False, start
+def _closing(text: str, start: int) -> tuple[int, int]:
+    """Where the object ends, 0 where it does not, and how many marks were looked at."""
+    depth, quoted, place, seen = 0, False, start, 0
     while found := _TOKEN.search(text, place):
         mark, place = found[0], found.end()
+        seen += 1
         if mark == '"':
             quoted = not quoted
         elif len(mark) == 2:
@@ -139,8 +144,8 @@ def _closing(text: str, start: int) -> int | None:
         elif not quoted:
             depth += 1 if mark == "{" else -1
             if depth == 0:
-                return place
-    return None
+                return place, seen
+    return 0, seen
 
 
 # Asked -----------------------------------------------------------------------------------------------------------

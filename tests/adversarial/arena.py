@@ -46,8 +46,8 @@ class Attack:
     """A reply (or what is done with tools) to a row, and what it may earn.
 
     `refused`: the row itself must be turned away, naming this field. `bomb`: no verdict at all is as good as a zero,
-    as long as it comes as a typed error within the time. `worth`: the honest value where that is not the minimum.
-    `slow`: it waits for a limit of seconds.
+    as long as it comes as a typed error within the time. `worth`: the honest value where that is more than what no
+    answer earns. `slow`: it waits for a limit of seconds.
     """
 
     name: str
@@ -70,16 +70,17 @@ class Result:
     field: str = ""
     seconds: float = 0.0
 
-    def wrong(self, attack: Attack, low: float = 0.0) -> str:
-        """Why this is not what it should be, "" where it is; `low` is the least that the environment pays."""
+    def wrong(self, attack: Attack, floor: float = 0.0) -> str:
+        """Why this is not what it should be, "" where it is; `floor` is what no answer at all may earn."""
         if attack.refused:
             right = self.status == 422 and self.field.startswith(attack.refused)
             return "" if right else f"not refused at {attack.refused!r}: {self}"
         if self.reward is None:
             held = attack.bomb and self.code in ("deadline_exceeded", "environment_fault")
             return "" if held else f"no verdict: {self}"
-        worth = attack.worth if attack.worth is not None else low
-        return "" if self.reward == worth else f"earned {self.reward}, is worth {worth}"
+        if attack.worth is None:
+            return "" if self.reward <= floor else f"earned {self.reward}, is worth {floor} at most"
+        return "" if self.reward == attack.worth else f"earned {self.reward}, is worth {attack.worth}"
 
 
 class Arena:
@@ -102,7 +103,8 @@ class Arena:
         for number, call in enumerate(attack.calls):
             items += await self._call(client, name, body.get("session_id", ""), call, number)
         items = items + (text_output(attack.output) if isinstance(attack.output, str) else attack.output)
-        member = {"group_id": (group := uuid.uuid4().hex), "rollout_id": group}  # a group of one, where groups are judged
+        group = uuid.uuid4().hex
+        member = {"group_id": group, "rollout_id": group}  # a group of one, where groups are judged
         asked = msgspec.json.encode({**body, "response": {"output": items}, "palaestra": member})
         said = await client.post(f"/{name}/verify", asked, check=False, timeout_s=VERDICT_S)
         if said.status == 202:

@@ -19,6 +19,9 @@ common = load_file(HERE / "attacks" / "common.py")
 NAMES = arena.NAMES
 OWN = {name: load_file(HERE / "attacks" / f"{name}.py") for name in NAMES}
 RANGES = {name: arena.REGISTRY.load(name).cls.reward_range for name in NAMES}
+FLOORS = {"genrm_training": -10.0}
+"""What words without the form that is asked for earn, where that is more than the minimum."""
+
 HOUSE = {
     *("math", "code", "stem_qa", "structured_outputs", "instruction_following", "calendar", "reasoning_gym"),
     "ledger",
@@ -69,11 +72,10 @@ async def fight(field: Any, name: str, attacks: list[Any]) -> None:
         slowest = asyncio.create_task(_slowest_health(client, over))
         results = await field.play_all(client, name, attacks)
         over.set()
-        low = RANGES[name][0]
         wrong = {
             attack.name: why
             for attack, result in zip(attacks, results, strict=True)
-            if (why := result.wrong(attack, low))
+            if (why := result.wrong(attack, FLOORS.get(name, RANGES[name][0])))
         }
         assert wrong == {}
         assert await slowest < HEALTH_S

@@ -80,7 +80,8 @@ async def played(
             answer = reply.body.decode()
         output += call_items(f"c{number}", call.name, arguments, answer)
     body["response"] = {"output": output + (text_output(script.reply) if items is None else items)}
-    body["palaestra"] = {"group_id": (group := uuid.uuid4().hex), "rollout_id": group, **run}  # a group of one
+    group = uuid.uuid4().hex
+    body["palaestra"] = {"group_id": group, "rollout_id": group, **run}  # a group of one, where groups are judged
     verdict = await client.post_json("/verify", body)
     if "pending" in verdict:
         asked = {"group_id": group, "rollout_id": group, "wait_s": 30}
