@@ -24,7 +24,7 @@ FLOORS = {"genrm_training": -10.0}
 
 HOUSE = {
     *("math", "code", "stem_qa", "structured_outputs", "instruction_following", "calendar", "reasoning_gym"),
-    "ledger",
+    *("ledger", "genrm_compare", "genrm_training", "multi_turn_if"),
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")

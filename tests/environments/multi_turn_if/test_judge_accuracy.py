@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from environments.multi_turn_if import judge_accuracy
+from environments.multi_turn_if import judge_accuracy, rows
 from environments.multi_turn_if.environment import MultiTurnIf
 from environments.multi_turn_if.items import unpacked
 from environments.multi_turn_if.judge_accuracy import Agreement, Asked, measure, shown, variants
 from gym_core.generate import make_tasks
-from gym_core.judge.protocols import RUBRIC_PUBLISHED
+from gym_core.judge.protocols import RUBRIC, RUBRIC_PUBLISHED
 from gym_core.judge.recording import Recording
 
 
@@ -56,7 +56,7 @@ async def test_a_judge_that_knows_the_checks_agrees_always(bench: Any) -> None:
 
     found = await measure((await bench(exact)).client, tasks())
     assert found.accuracy() == 1.0 and found.kappa() == 1.0
-    assert found.counts()["no"] > 10 and found.counts()["yes"] > 10
+    assert found.counts()["no"] >= 5 and found.counts()["yes"] >= 5
 
 
 async def test_a_judge_that_always_says_yes_is_only_too_kind(bench: Any) -> None:
@@ -83,9 +83,6 @@ def test_the_command_says_when_there_is_no_judge(tmp_path: Path, capsys: Any) ->
 
 
 def test_the_command_measures_a_recording(tmp_path: Path, capsys: Any) -> None:
-    from environments.multi_turn_if import rows
-    from gym_core.judge.protocols import RUBRIC
-
     recording = Recording(tmp_path / "said.jsonl", must_exist=False)
     environment = MultiTurnIf()
     made = [task for level in environment.levels for task in make_tasks(environment, seed=0, level=level, count=1)]

@@ -205,9 +205,7 @@ def test_published_rows_are_taken_unchanged(published_rows: Path, file: str, inv
         row = json.loads(line)
         task = environment.ingest(Task.from_row(row, environment.name))
         echoed = task.to_row()
-        assert {name: echoed[name] for name in row if name != "task_id"} == {
-            name: row[name] for name in row if name != "task_id"
-        }
+        assert {name: echoed[name] for name in row} == row
         assert rows.is_inverse(task) is inverse
         assert len(rows.rubric_items(task)) == len(row["rubric"])
         assert Registry.discover().resolve(row["agent_ref"]["name"]) == "multi_turn_if"
