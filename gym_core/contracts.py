@@ -112,6 +112,8 @@ class Task(msgspec.Struct, kw_only=True):
                     raise BadRow("an input item must be an object", field=f"responses_create_params.input[{number}]")
         _check_tools(params.get("tools"))
         fields = {key: value for key, value in row.items() if key not in _ROW_KEYS}
+        if isinstance(row.get("task_id"), int):
+            fields["task_id"] = row["task_id"]  # a number, which is echoed as one
         ref = row.get("task_ref")
         return cls(
             environment=environment or row.get("environment") or "",
@@ -126,7 +128,7 @@ class Task(msgspec.Struct, kw_only=True):
         row: dict[str, Any] = {
             **self.fields,
             "environment": self.environment,
-            "task_id": self.task_id,
+            "task_id": self.fields.get("task_id", self.task_id),
             "responses_create_params": self.responses_create_params,
         }
         if self.ref is not None:

@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gym_core.contracts import Grading, Task, Verdict
+from gym_core.errors import JudgeFault
 from gym_core.reply import Reply
 from gym_core.tools import ToolFault, ToolSpec, tool, tool_specs
 
@@ -82,6 +83,7 @@ class GroupEntry:
     rollout_id: str
     task: Task
     reply: Reply
+    grading: Grading = Grading.STRICT
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,17 +106,19 @@ class Environment:
     """A place where a policy is tested: tasks, tools and a verdict.
 
     Class attributes: `name` and `version` identify it; `levels` are the difficulties of `make`; `reward_range` bounds
-    every reward; `max_steps` bounds the turns of a rollout; `worker` moves the heavy methods into worker processes,
-    where each call may take `verify_timeout_s`; `session_ttl_s` is how long an idle session lives;
-    `group_deadline_s` how long a group verdict waits for its last member. `needs_judge` refuses verdicts where the
-    service has no judge, instead of giving those of `verify` alone. `pure` False keeps verdicts out of the cache: they
-    depend on more than task and reply (a clock, a service elsewhere). Verdicts of sessions are never cached.
+    every reward, `published_range` those of the published grading where they are others; `max_steps` bounds the turns
+    of a rollout; `worker` moves the heavy methods into worker processes, where each call may take `verify_timeout_s`;
+    `session_ttl_s` is how long an idle session lives; `group_deadline_s` how long a group verdict waits for its last
+    member. `needs_judge` refuses verdicts where the service has no judge, instead of giving those of `verify` alone.
+    `pure` False keeps verdicts out of the cache: they depend on more than task and reply (a clock, a service
+    elsewhere). Verdicts of sessions are never cached.
     """
 
     name: ClassVar[str] = ""
     version: ClassVar[str] = "1.0.0"
     levels: ClassVar[range] = range(5)
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    published_range: ClassVar[tuple[float, float] | None] = None
     max_steps: ClassVar[int] = 8
     worker: ClassVar[bool] = False
     verify_timeout_s: ClassVar[float] = 10.0
@@ -175,6 +179,14 @@ class Environment:
         """Grade the members of a group together, in the order given; `verify` is then not called."""
         raise NotImplementedError
 
+    def verify_group_published(self, entries: list[GroupEntry]) -> list[float | Verdict]:
+        """What `verify_published` is to `verify`, for a group."""
+        raise NotImplementedError
+
+    def judge_decides(self, task: Task) -> bool:
+        """True where no verdict on this task counts before a judge has had its word; without one it is refused."""
+        return self.needs_judge
+
     async def judge(
         self, task: Task, session: Session, reply: Reply, verdict: Verdict, judge: Judge
     ) -> float | Verdict:
@@ -187,8 +199,11 @@ class Environment:
 
     async def judge_group(
         self, entries: list[GroupEntry], verdicts: list[Verdict], judge: Judge
-    ) -> list[float | Verdict]:
-        """As `judge`, for a group: `verdicts` are those of `verify_group`, in the order of `entries`."""
+    ) -> list[float | Verdict | JudgeFault]:
+        """As `judge`, for a group: `verdicts` are those of `verify_group`, in the order of `entries`.
+
+        A `JudgeFault` in a member's place is the outcome of that member alone; one that is raised is that of all.
+        """
         raise NotImplementedError
 
     # What the server asks of the class -------------------------------------------------------------------------

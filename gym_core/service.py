@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,15 @@ from gym_core.contracts import PendingVerdict, RunOptions, Task, Verdict
 from gym_core.crew import Crew
 from gym_core.dispatch import ToolAnswer, call_tool
 from gym_core.environment import GroupEntry
-from gym_core.errors import BadRequest, DeadlineExceeded, EnvironmentFault, ErrorInfo, PalaestraError, UnknownName
+from gym_core.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    EnvironmentFault,
+    ErrorInfo,
+    JudgeFault,
+    PalaestraError,
+    UnknownName,
+)
 from gym_core.groups import Groups
 from gym_core.host import Host
 from gym_core.judge.client import JudgeClient
@@ -199,7 +207,9 @@ class EnvironmentService:
                 field="palaestra.group_id" if not options.group_id else "palaestra.rollout_id",
             )
         task = given if isinstance(given, Task) else await self._ask("resolve", given, limit_s=limit_s)
-        entry = GroupEntry(options.rollout_id, task, read_reply(output))
+        self.host.check_grading(options.grading)
+        self.judging.require(task)
+        entry = GroupEntry(options.rollout_id, task, read_reply(output), options.grading)
         return self.groups.add(options.group_id, options.group_size, entry)
 
     async def _verdict(
@@ -212,7 +222,7 @@ class EnvironmentService:
     ) -> Verdict:
         """What `verify` says, known already or not, and then the judge's word where there is one."""
         began = time.monotonic()
-        method = "grade_for_judge" if self.judging.active else "grade"
+        method = "grade_for_judge" if self.judging.active or self.environment.overrides("judge_decides") else "grade"
 
         async def grade() -> Any:
             return await self._ask(method, given, session, output, options.grading, limit_s=limit_s)
@@ -224,15 +234,19 @@ class EnvironmentService:
             async with asyncio.timeout(limit_s):
                 graded, known = await self.cache.fetch(key, grade)
             self.cached["hit" if known else "miss"] += 1
-        if not self.judging.active:
-            verdict: Verdict = graded
-            return verdict
+        if method == "grade":
+            plain: Verdict = graded
+            return plain
         verdict, task = graded
+        if not self.judging.active:
+            self.judging.require(task)
+            told: Verdict = verdict
+            return told
         left_s = None if limit_s is None else limit_s - (time.monotonic() - began)
         with author("judge"):
             return await self.judging.verdict(task, session, output, verdict, left_s)
 
-    async def _judge_group(self, entries: list[GroupEntry]) -> list[Verdict]:
+    async def _judge_group(self, entries: list[GroupEntry]) -> Sequence[Verdict | JudgeFault]:
         with author("verify_group"):
             limit_s = max(self.environment.group_deadline_s, self.environment.verify_timeout_s)
             verdicts: list[Verdict] = await self._ask("grade_group", entries, limit_s=limit_s)

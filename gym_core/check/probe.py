@@ -40,6 +40,7 @@ _METHODS = (
     "verify",
     "verify_published",
     "verify_group",
+    "verify_group_published",
     "oracle",
     "warm",
     "judge",

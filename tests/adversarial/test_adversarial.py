@@ -18,9 +18,13 @@ arena = load_file(HERE / "arena.py")
 common = load_file(HERE / "attacks" / "common.py")
 NAMES = arena.NAMES
 OWN = {name: load_file(HERE / "attacks" / f"{name}.py") for name in NAMES}
+RANGES = {name: arena.REGISTRY.load(name).cls.reward_range for name in NAMES}
+FLOORS = {"genrm_training": -10.0}
+"""What words without the form that is asked for earn, where that is more than the minimum."""
+
 HOUSE = {
     *("math", "code", "stem_qa", "structured_outputs", "instruction_following", "calendar", "reasoning_gym"),
-    "ledger",
+    *("ledger", "genrm_compare", "genrm_training", "multi_turn_if"),
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
@@ -69,12 +73,14 @@ async def fight(field: Any, name: str, attacks: list[Any]) -> None:
         results = await field.play_all(client, name, attacks)
         over.set()
         wrong = {
-            attack.name: why for attack, result in zip(attacks, results, strict=True) if (why := result.wrong(attack))
+            attack.name: why
+            for attack, result in zip(attacks, results, strict=True)
+            if (why := result.wrong(attack, FLOORS.get(name, RANGES[name][0])))
         }
         assert wrong == {}
         assert await slowest < HEALTH_S
         honest = await asyncio.gather(*(field.honest(client, other) for other in NAMES))
-    assert [result.reward for result in honest] == [1.0] * len(NAMES), honest
+    assert [result.reward for result in honest] == [RANGES[other][1] for other in NAMES], honest
     assert max(result.seconds for result in honest) < HONEST_S
 
 

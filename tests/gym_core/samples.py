@@ -330,6 +330,20 @@ class Needy(Opinion):
     needs_judge = True
 
 
+class Divided(Opinion):
+    """Exact for all tasks but those that are open, which a judge decides."""
+
+    name = "divided"
+
+    def judge_decides(self, task: Task) -> bool:
+        return bool(task["gold"] == "open")
+
+    async def judge(
+        self, task: Task, session: Session, reply: Reply, verdict: Verdict, judge: Judge
+    ) -> float | Verdict:
+        return 1.0 if self.judge_decides(task) else verdict
+
+
 class Contest(Environment):
     """A group in which the judge is asked about each member that is not empty."""
 
