@@ -81,7 +81,8 @@ def candidate_file(pinned: Pinned, candidate: Candidate, pin: str) -> tuple[str,
 
 def audit_file(pin: str, name: str, seal: str) -> str:
     """The file of process 2."""
-    return f"import {MODULE}\n\ntheorem {seal} : type_of% @{pin} := by\n  first | exact @{name} | apply @{name}\n\n#print axioms {seal}\n"
+    sealed = f"theorem {seal} : type_of% @{pin} := by\n  first | exact @{name} | apply @{name}"
+    return f"import {MODULE}\n\n{sealed}\n\n#print axioms {seal}\n"
 
 
 def wrong_with(compiled: Compiled, first_line: int) -> str:

@@ -43,7 +43,7 @@ def read_candidate(text: str, pinned: Pinned) -> Candidate:
     found = _split(code, pinned)
     if found.refused:
         return found
-    if not found.proof.strip():
+    if found.proof.strip() in ("", "by"):
         return Candidate(refused="there is no proof")
     return Candidate(found.prelude, found.proof, refusal(found.prelude, found.proof))
 

@@ -88,7 +88,8 @@ class Cage:
     def command(self, argv: Sequence[str], scratch: Path, limits: Limits) -> list[str]:
         """The whole command line: cage, limits, program."""
         memory_kb = limits.memory_mb << 10
-        limited = f"ulimit -c 0; ulimit -v {memory_kb}; ulimit -St {limits.cpu_s}; ulimit -Ht {limits.cpu_s + 5}; ulimit -f 524288; exec \"$@\""
+        processor = f"ulimit -St {limits.cpu_s}; ulimit -Ht {limits.cpu_s + 5}"
+        limited = f'ulimit -c 0; ulimit -v {memory_kb}; {processor}; ulimit -f 524288; exec "$@"'
         command = ["/bin/sh", "-c", limited, "sh", *argv]
         if not self._bwrap:
             return command

@@ -21,7 +21,7 @@ from gym_core.errors import Unavailable
 
 
 class LeanProofs(Environment):
-    """Prove the theorem in Lean 4; 1.0 when the kernel accepts a proof of exactly the given statement, 0.0 otherwise."""
+    """Prove the theorem in Lean 4; 1.0 when the kernel accepts a proof of exactly the given statement, else 0.0."""
 
     name = "lean_proofs"
     version = "1.0.0"
@@ -116,7 +116,7 @@ class LeanProofs(Environment):
 
     # Verdicts ---------------------------------------------------------------------------------------------------
 
-    async def verify(self, task: Task, session: Session, reply: Reply) -> Verdict:
+    async def verify(self, task: Task, session: Session, reply: Reply) -> Verdict:  # type: ignore[override]
         pinned = pinned_of(task)
         work = _work(session)
         candidate = _said(task, work, reply, pinned)
@@ -124,7 +124,9 @@ class LeanProofs(Environment):
             return _verdict(pinned, work, Audited(reason=candidate.refused), allowed=False)
         return _verdict(pinned, work, await audit(self.prover(), pinned, candidate), allowed=True)
 
-    async def verify_published(self, task: Task, session: Session, reply: Reply) -> Verdict:
+    async def verify_published(  # type: ignore[override]
+        self, task: Task, session: Session, reply: Reply
+    ) -> Verdict:
         if task.get("one_text"):
             return await grade_kimina(self.prover(), reply)
         statement = task[STATEMENT] if task.ref is None else f"{task[STATEMENT]} := by\n"
@@ -190,5 +192,3 @@ def _closed(tactics: list[str]) -> list[list[str]]:
         else:
             groups.append([tactic])
     return groups
-
-

@@ -2,7 +2,7 @@
 
     counterexample("theorem t (n : Nat) (h : 2 ≤ n) : n * n ≤ 4 * n")      ─▶ {"n": 5}
 
-It reads the text that the policy sees, by rules of its own, so a family that says something else than it means is found.
+It reads the text that the policy sees, by rules of its own, so a family that says what it does not mean is found.
 Binders of propositions are filters. Subtraction of Nat ends at 0, division by 0 is 0, `%` is never negative; `∃` tries
 more than `∀`. Small cases prove nothing; they refute.
 """
@@ -29,7 +29,17 @@ WIDE = {"Nat": [*range(60), 100, 240, 1000, 2000], "Int": [*range(-20, 60)]}
 """What an existential may choose from."""
 
 MAX_CASES = 3000
-_LEVELS = (("↔",), ("→",), ("∨",), ("∧",), ("=", "≠", "<", "≤", ">", "≥", "∈"), ("++",), ("+", "-"), ("*", "/", "%"), ("^",))
+_LEVELS = (
+    ("↔",),
+    ("→",),
+    ("∨",),
+    ("∧",),
+    ("=", "≠", "<", "≤", ">", "≥", "∈"),
+    ("++",),
+    ("+", "-"),
+    ("*", "/", "%"),
+    ("^",),
+)
 _RIGHT = ("→", "∨", "∧", "^", "++")
 _STOP = frozenset({")", "⟩", ",", "]", ":", "=>"})
 
@@ -43,7 +53,7 @@ class NatInt(int):
 
 
 def counterexample(statement: str, functions: dict[str, Callable[..., Any]] | None = None) -> Scope | None:
-    """Values of the variables for which the statement is false; None where all tried ones agree. Raises `Unreadable`."""
+    """Values for which the statement is false; None where all that were tried agree. Raises `Unreadable`."""
     reader = _Reader(list(_joined(tokens(statement))), dict(functions or {}))
     variables, givens, claim = reader.theorem()
     for scope in _scopes(variables, statement):
@@ -93,13 +103,13 @@ def _joined(found: list[Token]) -> Iterator[Token]:
     place = 0
     while place < len(found):
         token = found[place]
-        if token.text == "+" and place + 1 < len(found) and found[place + 1].start == token.start + 1:
-            if found[place + 1].text == "+":
-                yield token._replace(text="++")
-                place += 2
-                continue
-        yield token
-        place += 1
+        after = found[place + 1] if place + 1 < len(found) else token
+        if token.text == after.text == "+" and after.start == token.start + 1:
+            yield token._replace(text="++")
+            place += 2
+        else:
+            yield token
+            place += 1
 
 
 class _Reader:

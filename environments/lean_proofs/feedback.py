@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from environments.lean_proofs.prover import Compiled
 from environments.lean_proofs.protocol import Message
+from environments.lean_proofs.prover import Compiled
 
 MAX_ERRORS = 8
 MAX_TEXT = 600

@@ -1,8 +1,8 @@
 """Generated tasks: a theorem, and a way to prove it: in one go, with a compiler at hand, or tactic by tactic.
 
-    whole     no tools; the reply holds the proof                                 every level
-    correct   `check` compiles a try and tells the errors, a few times            level 1 and up
-    steps     `apply_tactic` shows the goals after each tactic                    level 1 and up
+whole     no tools; the reply holds the proof                                 every level
+correct   `check` compiles a try and tells the errors, a few times            level 1 and up
+steps     `apply_tactic` shows the goals after each tactic                    level 1 and up
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from environments.lean_proofs.families import LEVELS, draw
+from environments.lean_proofs.families import draw
 from environments.lean_proofs.statement import pin
 
 MODES = ("whole", "correct", "steps")
@@ -20,18 +20,16 @@ TRIES = 4
 
 _ASKED = "Prove this theorem in Lean 4. Only Lean's own library is there, no Mathlib.\n\n```lean4\n{code}\n```\n\n{how}"
 _RULES = (
-    "Do not change the statement. No axioms, no `sorry`, no `native_decide`, no options, no new syntax. Helper lemmas may"
-    " stand before the theorem."
+    "Do not change the statement. No axioms, no `sorry`, no `native_decide`, no options, no new syntax. Helper lemmas"
+    " may stand before the theorem."
 )
+_BLOCK = "Reply with the whole theorem and its proof in a ```lean4 block."
 _HOW = {
-    "whole": f"Reply with the whole theorem and its proof in a ```lean4 block. {_RULES}",
-    "correct": (
-        f"Reply with the whole theorem and its proof in a ```lean4 block. Before, `check` compiles a try and tells what is"
-        f" wrong, at most {TRIES} times. {_RULES}"
-    ),
+    "whole": f"{_BLOCK} {_RULES}",
+    "correct": f"{_BLOCK} Before, `check` compiles a try and tells what is wrong, at most {TRIES} times. {_RULES}",
     "steps": (
-        "Prove it with `apply_tactic`: state 0 is the beginning, each call applies a tactic to a state and shows the goals"
-        f" of the new one. When a state has no goals left, say that you are finished. {_RULES}"
+        "Prove it with `apply_tactic`: state 0 is the beginning, each call applies a tactic to a state and shows the"
+        f" goals of the new one. When a state has no goals left, say that you are finished. {_RULES}"
     ),
 }
 
@@ -52,7 +50,3 @@ def make(rng: random.Random, level: int) -> dict[str, Any]:
         "pinned": pinned.digest,
         "tactics": list(theorem.tactics),
     }
-
-
-def num_levels() -> int:
-    return len(LEVELS)

@@ -3,7 +3,7 @@
     async with pool.lease(header) as (repl, env): answer = await repl.ask(Command(cmd=…, env=env), timeout_s=…)
 
 At most `size` processes, each busy with one proof or idle; the one that was idle longest makes room for a new header.
-A process is replaced when it died or overran, and after `max_asked` questions: it keeps every environment it was asked for.
+A process is replaced when it died or overran, and after `max_asked` questions: it keeps every environment it made.
 """
 
 from __future__ import annotations

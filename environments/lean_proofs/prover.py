@@ -59,7 +59,7 @@ class Compiled:
     def goals_of(self, line: int) -> list[str] | None:
         """Goals that the proof whose `by` stands in this line leaves open, where those are all that is wrong.
 
-        [] where it is done; None for any other error, also for goals left inside a bullet, which no later tactic reaches.
+        [] where it is done; None for any other error, also for goals inside a bullet, which no later tactic reaches.
         """
         if self.ended != "ok" or self.holes:
             return None
@@ -98,7 +98,9 @@ class Prover:
         """`lean --json` on a file of a scratch folder."""
         finished = await self.run(folder, file, "--json", *options)
         messages, noise = read_messages(finished.stdout)
-        return Compiled(messages, ended(finished), finished.seconds, (noise + _text(finished.stderr))[-2000:])
+        told = any(message.severity == "error" for message in messages)
+        noise = (noise + _text(finished.stderr))[-2000:]
+        return Compiled(messages, ended(finished, told), finished.seconds, noise)
 
     async def run(self, folder: Path, file: str, *options: str, limits: Limits | None = None) -> Finished:
         """`lean` on a file of a scratch folder, with its output as it comes."""
@@ -142,7 +144,9 @@ class Prover:
             return Compiled(ended="crash", noise=fault.message)  # the candidate took its process down
         if answer.message:
             raise LeanFault(f"the Lean REPL says: {answer.message}")
-        holes = [Message(severity="warning", data="declaration uses 'sorry'", pos=Pos(1, 0)) for _ in answer.sorries[:1]]
+        holes = [
+            Message(severity="warning", data="declaration uses 'sorry'", pos=Pos(1, 0)) for _ in answer.sorries[:1]
+        ]
         return Compiled(answer.messages + holes, "ok", asyncio.get_running_loop().time() - began)
 
     def _lasting(self) -> Limits:
@@ -162,7 +166,7 @@ def read_messages(stdout: bytes) -> tuple[list[Message], str]:
 
 
 def moved(compiled: Compiled, lines: int, header: str) -> Compiled:
-    """The messages counted from the first line after `lines` lines of header. Raises `Unavailable` for an error before."""
+    """The messages counted from the first line after the header's `lines`. Raises `Unavailable` for an error in it."""
     kept = []
     for message in compiled.messages:
         if message.pos.line <= lines and message.severity == "error":
@@ -185,15 +189,15 @@ def unreadable(said: str) -> Unavailable:
     return Unavailable(said, hint="name a built Lake project that has these libraries in PALAESTRA_LEAN_PROJECT")
 
 
-def ended(finished: Finished) -> str:
-    """How a run of Lean ended; errors in the proof are an ordinary end."""
+def ended(finished: Finished, told_errors: bool = False) -> str:
+    """How a run of Lean ended; errors in the proof are an ordinary end, failing without a word is none."""
     if finished.flooded:
         return "flood"
     if finished.timed_out or finished.status in (-24, 152):  # SIGXCPU, seen directly or through bubblewrap
         return "time"
-    if finished.status in (0, _ERROR_STATUS):
+    if finished.status == 0 or (finished.status == _ERROR_STATUS and told_errors):
         return "ok"
-    said = finished.stderr + finished.stdout[-4096:]
+    said = (finished.stderr + finished.stdout[-4096:]).lower()
     return "memory" if b"memory" in said or b"bad_alloc" in said else "crash"
 
 

@@ -4,8 +4,8 @@ NeMo Gym: the last block of the reply (`lean4`, `lean3`, `lean`, bare), from beh
 or example, is put after header and statement; 1.0 when `lean` exits with 0 and no word "sorry" stands in the first 1000
 characters of its output. Axioms are never asked, so `axiom`, `native_decide` and a second theorem pay.
 
-Kimina: the whole block is compiled as it is; an error is `lean_error`, a hole `sorry`, else `valid`, which pays 1.0. What
-it proves is not asked.
+Kimina: the whole block is compiled as it is; an error is `lean_error`, a hole `sorry`, else `valid`, which pays 1.0.
+What it proves is not asked.
 
 Sources: NVIDIA-NeMo/Gym resources_servers/math_formal_lean (v0.6), project-numina/kimina-lean-server.
 """
@@ -105,5 +105,3 @@ async def grade_kimina(prover: Prover, reply: Reply) -> Verdict:
         compiled = await prover.lean(folder, "Main.lean")
     status = kimina_status(compiled)
     return Verdict(reward=float(status == "valid"), details={"proof_status": status})
-
-

@@ -1,8 +1,8 @@
 """Rows from outside: NeMo Gym's `math_formal_lean`, miniF2F in its published shapes, Kimina's prompts.
 
-    NeMo Gym    {responses_create_params, header, formal_statement, informal_prefix, name, split}
-    miniF2F     {name | id, split, header, formal_statement, informal_prefix | informal_stmt, …}     no prompt: made here
-    Kimina      {uuid | name, statement | formal_statement | lean_code}, imports and all in one text    no prompt: made here
+NeMo Gym    {responses_create_params, header, formal_statement, informal_prefix, name, split}
+miniF2F     {name | id, split, header, formal_statement, informal_prefix | informal_stmt, …}     no prompt: made here
+Kimina      {uuid | name, statement | formal_statement | lean_code}, imports and all in one text    no prompt: made here
 """
 
 from __future__ import annotations
@@ -81,4 +81,3 @@ def pinned_of(task: Task) -> Pinned:
     if pinned.digest != task["pinned"]:
         raise BadRow("header and statement are not those that were pinned", field=STATEMENT)
     return pinned
-

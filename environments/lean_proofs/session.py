@@ -1,7 +1,7 @@
 """What one rollout does with its tools: tries that were checked, and proof states as the tactics that lead to them.
 
-A state is its script, not a process: state 3 is the tactics from the beginning to it. So a state outlives any prover, and
-what was shown step by step is exactly what is judged in the end.
+A state is its script, not a process: state 3 is the tactics from the beginning to it. So a state outlives any prover,
+and what was shown step by step is exactly what is judged in the end.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The pinned statement: what must be proved, under which header, and the digest that says it is still the same.
 
-    header              import Mathlib … open … set_option … def …        given, never the candidate's
-    statement           theorem NAME (binders) : type                      without `:=`
-    digest              blake2b over the words of both: blanks and comments do not count, anything else does
+header              import Mathlib … open … set_option … def …        given, never the candidate's
+statement           theorem NAME (binders) : type                      without `:=`
+digest              blake2b over the words of both: blanks and comments do not count, anything else does
 """
 
 from __future__ import annotations
@@ -71,13 +71,16 @@ def pin(header: str, statement: str, field: str = "formal_statement") -> Pinned:
 
 
 def end_of_statement(found: list[Token]) -> int | None:
-    """The index of the last `:=` outside brackets; None where there is none."""
-    depth, last = 0, None
+    """The index of the last `:=` outside brackets that is not a `let`'s; None where there is none."""
+    depth, last, lets = 0, None, 0
     for number, token in enumerate(found):
         if token.text in OPENING:
             depth += 1
         elif token.text in CLOSING:
             depth -= 1
+        elif token.text in ("let", "have") and depth == 0:
+            lets += 1
         elif token.text == ":=" and depth == 0:
-            last = number
+            last = None if lets else number
+            lets = max(0, lets - 1)
     return last

@@ -1,7 +1,7 @@
 """A theorem as the generator makes it: what is to be proved, a proof, and what its definitions compute.
 
-The definitions are there twice: as Lean in the header, and as Python for `evaluate.py`, which looks for a counterexample
-without Lean. So a family that states something false is found on any machine.
+The definitions are there twice: as Lean in the header, and as Python for `evaluate.py`, which looks for a
+counterexample without Lean. So a family that states something false is found on any machine.
 """
 
 from __future__ import annotations

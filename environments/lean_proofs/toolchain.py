@@ -18,7 +18,7 @@ from pathlib import Path
 VARIABLE = "PALAESTRA_LEAN"
 REPL_VARIABLE = "PALAESTRA_LEAN_REPL"
 PROJECT_VARIABLE = "PALAESTRA_LEAN_PROJECT"
-MISSING = "no Lean toolchain; `python scripts/lean.py` installs one, or name one in PALAESTRA_LEAN (docs/lean.md)"
+MISSING = "no Lean toolchain; `python scripts/lean.py install` gets one, or name one in PALAESTRA_LEAN (docs/lean.md)"
 _NPM_DEPTH = 8
 
 

@@ -15,8 +15,22 @@ LEVELS: tuple[tuple[Family, ...], ...] = (
     (arithmetic.closed, arithmetic.remainder, arithmetic.collect, arithmetic.bound, logic.rearrange),
     (arithmetic.residue, arithmetic.witness, arithmetic.collect, logic.chain, logic.cases, logic.rearrange),
     (arithmetic.system, arithmetic.smaller_modulus, logic.de_morgan, logic.distribute, lists.lengths, lists.quantified),
-    (arithmetic.division, arithmetic.squeeze, lists.functions, induction.linear, induction.total_append, logic.classical),
-    (induction.doubling, induction.invariant, induction.total_map, arithmetic.all_cases, logic.classical, lists.members),
+    (
+        arithmetic.division,
+        arithmetic.squeeze,
+        lists.functions,
+        induction.linear,
+        induction.total_append,
+        logic.classical,
+    ),
+    (
+        induction.doubling,
+        induction.invariant,
+        induction.total_map,
+        arithmetic.all_cases,
+        logic.classical,
+        lists.members,
+    ),
     (induction.invariant, induction.total_map, induction.doubling, arithmetic.system, lists.lengths, logic.chain),
 )
 """Families of each level; the last level mixes them at their largest."""

@@ -1,4 +1,4 @@
-"""Numbers: closed computations, linear identities and systems, remainders, division. `decide` and `omega` prove them."""
+"""Numbers: closed computations, linear identities and systems, remainders, division; by `decide` and `omega`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A REPL that only knows one recorded exchange: it wants the commands in order and gives the answers to them.
 
-    python recorded_repl.py NAME.in NAME.expected.out
+python recorded_repl.py NAME.in NAME.expected.out
 """
 
 import json

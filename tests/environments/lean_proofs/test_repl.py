@@ -88,7 +88,10 @@ def test_what_completes_a_proof():
     ("code", "said"),
     [
         ("import sys; sys.stdin.readline(); sys.exit(3)", "ended in the middle"),
-        ("import sys; sys.stdin.readline(); print('no json', flush=True); print(flush=True); sys.stdin.read()", "no answer"),
+        (
+            "import sys; sys.stdin.readline(); print('no json', flush=True); print(flush=True); sys.stdin.read()",
+            "no answer",
+        ),
         ("import sys; sys.stdin.readline(); print('[1]\\n', flush=True); sys.stdin.read()", "no answer"),
         ("import sys; sys.stdin.readline(); sys.stdout.write('x' * 9_000_000); sys.stdin.read()", "gone"),
     ],
@@ -104,7 +107,9 @@ async def test_a_process_that_answers_nonsense_is_over(code, said):
 
 
 async def test_a_process_that_hangs_is_killed_with_its_children():
-    repl = await program("import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, file=sys.stderr); p.wait()")
+    repl = await program(
+        "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, file=sys.stderr); p.wait()"
+    )
     with pytest.raises(DeadlineExceeded, match="killed"):
         await repl.ask(Command(cmd="x"), timeout_s=0.5)
     assert not repl.alive
