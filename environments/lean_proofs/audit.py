@@ -65,7 +65,7 @@ async def audit(prover: Prover, pinned: Pinned, candidate: Candidate) -> Audited
         if not sealed.same_statement or sealed.axioms is None:
             return Audited(True, reason=sealed.reason, first=compiled)
         beyond = [axiom for axiom in sealed.axioms if axiom not in ALLOWED]
-        replayed = None if beyond else await _replayed(prover, folder)
+        replayed = None if beyond else await prover.replay(folder, MODULE)
     reason = f"it stands on {', '.join(beyond)}" if beyond else ""
     if replayed is False:
         reason = "the kernel refuses the compiled module"
@@ -136,14 +136,3 @@ async def _sealed(prover: Prover, folder: Path, pin: str, name: str) -> Audited:
     if axioms is None:
         raise LeanFault("`#print axioms` did not answer", hint=compiled.noise[-300:])
     return Audited(True, True, axioms)
-
-
-async def _replayed(prover: Prover, folder: Path) -> bool | None:
-    """Process 3: what `leanchecker` says; None where the toolchain has none."""
-    checker = prover.toolchain.checker
-    if checker is None:
-        return None
-    finished = await prover.program(checker, folder, MODULE)
-    if finished.timed_out:
-        return False
-    return finished.status == 0

@@ -9,6 +9,7 @@ Places of messages count from the first line of the body, whichever way was take
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -24,6 +25,8 @@ from environments.lean_proofs.protocol import Command, Message, Pos
 from environments.lean_proofs.repl import Repl, ReplFault
 from environments.lean_proofs.toolchain import Toolchain
 from gym_core.errors import Busy, DeadlineExceeded, EnvironmentFault, Unavailable
+
+log = logging.getLogger("palaestra.lean")
 
 MEMORY_VARIABLE = "PALAESTRA_LEAN_MEMORY_MB"
 USES_SORRY = re.compile(r"declaration uses ['`‘]?sorry['`’]?")
@@ -83,6 +86,7 @@ class Prover:
         slots = slots or max(1, (os.cpu_count() or 1) - 1)
         self._slots = asyncio.Semaphore(slots)
         self._waiting = 0
+        self._checker_works: bool | None = None
         self.pool = ReplPool(lambda: Repl.start(self.cage, self._lasting()), slots) if toolchain.repl else None
 
     async def compile(self, header: str, body: str) -> Compiled:
@@ -95,8 +99,13 @@ class Prover:
         return moved(compiled, lines, header)
 
     async def lean(self, folder: Path, file: str, *options: str) -> Compiled:
-        """`lean --json` on a file of a scratch folder."""
+        """`lean --json` on a file of a scratch folder. Raises `DeadlineExceeded` past the wall time.
+
+        A proof that is too hard runs out of processor time long before: wall time says something of the machine.
+        """
         finished = await self.run(folder, file, "--json", *options)
+        if finished.timed_out:
+            raise DeadlineExceeded(f"Lean was still at it after {self.limits.wall_s:g} s on a machine that is too busy")
         messages, noise = read_messages(finished.stdout)
         told = any(message.severity == "error" for message in messages)
         noise = (noise + _text(finished.stderr))[-2000:]
@@ -126,6 +135,28 @@ class Prover:
         with scratch_folder() as name:
             write_files(Path(name), files)
             yield Path(name)
+
+    async def replay(self, folder: Path, module: str) -> bool | None:
+        """Whether `leanchecker` accepts a compiled module of a scratch folder; None where there is none that works.
+
+        It is tried once on a module that is right beyond doubt: a checker that refuses that one is not heard.
+        """
+        checker = self.toolchain.checker
+        if checker is None:
+            return None
+        if self._checker_works is None:
+            async with self.scratch({"Plain.lean": "theorem plain : True := trivial\n"}) as plain:
+                compiled = await self.lean(plain, "Plain.lean", "-o", "Plain.olean")
+                tried = await self.program(checker, plain, "Plain")
+            self._checker_works = compiled.ended == "ok" and not compiled.errors and tried.status == 0
+            if not self._checker_works:
+                log.warning("leanchecker refuses a plain module and is not used: %s", _text(tried.stderr)[-300:])
+        if not self._checker_works:
+            return None
+        finished = await self.program(checker, folder, module)
+        if finished.timed_out:
+            raise DeadlineExceeded("leanchecker was still at it on a machine that is too busy")
+        return finished.status == 0
 
     async def close(self) -> None:
         if self.pool is not None:

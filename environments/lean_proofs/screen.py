@@ -2,8 +2,8 @@
 
 A proof needs terms, tactics and helper lemmas. It needs nothing that changes how Lean reads or runs what follows: no
 new syntax, no code that runs while Lean elaborates, no axioms, no options, no other namespace. Known ways around a
-prover (`axiom cheat : False`, `macro` over `#print axioms`, `run_tac … addDecl`, `sorryAx` put together) all need one of
-the words below. What passes is still only a candidate: `audit.py` asks the kernel.
+prover (`axiom cheat : False`, `macro` over `#print axioms`, `run_tac … addDecl`, `sorryAx` put together) all need one
+of the words below. What passes is still only a candidate: `audit.py` asks the kernel.
 """
 
 from __future__ import annotations

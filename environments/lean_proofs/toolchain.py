@@ -45,7 +45,8 @@ class Toolchain:
     @property
     def readable(self) -> tuple[Path, ...]:
         """What a sandbox has to show, read-only."""
-        places = [self.root, *((self.repl.parent,) if self.repl else ()), *((self.project,) if self.project else ())]
+        own = [place for place in (self.root / "bin", self.root / "lib") if place.is_dir()]
+        places = [*own, *((self.repl.parent,) if self.repl else ()), *((self.project,) if self.project else ())]
         return tuple(dict.fromkeys(places))
 
     def lean_path(self, *more: str) -> str:

@@ -15,7 +15,7 @@ from environments.lean_proofs.families import LEVELS
 from environments.lean_proofs.protocol import Message, Pos
 from environments.lean_proofs.prover import Compiled, LeanFault, Prover
 from environments.lean_proofs.statement import pin
-from gym_core.errors import Unavailable
+from gym_core.errors import DeadlineExceeded, Unavailable
 from gym_core.sandbox.faults import SandboxUnavailable
 
 PINNED = pin("", "theorem t (n : Nat) : n = n := by sorry")
@@ -67,6 +67,32 @@ async def test_limits_end_a_proof_and_nothing_else(fake_toolchain, proof, how, l
     found = await judged(fake_toolchain, proof, **limits)
     assert not found.proved and how in found.reason
     assert (await judged(fake_toolchain, "rfl")).proved
+
+
+@caged
+@pytest.mark.parametrize(
+    ("checker", "replayed", "proved"),
+    [
+        ("exit 0", True, True),
+        ('grep -q "candidate_word" "$1.olean" && exit 1; exit 0', False, False),
+        ("exit 1", None, True),
+    ],
+)
+async def test_the_kernel_reads_the_module_again_where_a_checker_works(fake_toolchain, checker, replayed, proved):
+    """The last refuses even a module that is right: it is not heard."""
+    program = fake_toolchain.lean.with_name("leanchecker")
+    program.write_text(f"#!/bin/sh\n{checker}\n")
+    program.chmod(0o755)
+    found = await judged(fake_toolchain, "exact candidate_word")
+    assert found.replayed is replayed and found.proved is proved
+    assert ("kernel refuses" in found.reason) is (not proved)
+
+
+@caged
+async def test_wall_time_is_no_verdict(fake_toolchain):
+    """A machine that is too busy must not cost a reward; processor time does."""
+    with pytest.raises(DeadlineExceeded, match="busy"):
+        await judged(fake_toolchain, "spin", cpu_s=600, wall_s=0.5)
 
 
 @caged

@@ -3,7 +3,10 @@
 import shutil
 
 import pytest
+from aiohttp import web
 
+from agent_server.app import build_app as agent_app
+from agent_server.config import AgentConfig
 from environments.lean_proofs.environment import LeanProofs
 from environments.lean_proofs.generator import TRIES
 from environments.lean_proofs.toolchain import MISSING
@@ -82,6 +85,29 @@ async def test_without_lean_there_is_a_typed_error_and_never_a_reward(client):
     body = {**row(), "response": {"output": text_output(block("rfl"))}}
     with pytest.raises(Unavailable):
         await client.post_json("/verify", body)
+
+
+@pytest.mark.usefixtures("no_toolchain")
+async def test_without_lean_a_rollout_ends_as_env_error_before_the_policy_is_asked(tmp_path):
+    asked = []
+
+    async def responses(request: web.Request) -> web.Response:
+        asked.append(await request.read())
+        return web.json_response({"error": {"code": "policy_fault", "message": "nobody should ask"}}, status=500)
+
+    policy = web.Application()
+    policy.router.add_post("/v1/responses", responses)
+    app = build_app([Registry.discover().load(NAME)], EnvironmentServiceConfig(workers=1))
+    async with await start(app) as lean, await start(policy) as model:
+        settings = AgentConfig(
+            environments={NAME: lean.url}, policy_url=model.url, store=str(tmp_path / "store.db"), environment_s=30.0
+        )
+        async with await start(agent_app(settings)) as agent, Client(agent.url, timeout_s=60) as client:
+            told = await client.post_json("/run", {**row(), "environment": NAME})
+    assert (told["outcome"], told["error"]["code"], told["reward"]) == ("env_error", "unavailable", None)
+    assert told["mask_sample"] is True and told["error"]["stage"] == "seed_session"
+    assert "scripts/lean.py" in told["error"]["hint"]
+    assert asked == []
 
 
 @pytest.mark.usefixtures("no_toolchain")

@@ -64,7 +64,7 @@ def test_a_project_brings_its_libraries(tmp_path, monkeypatch):
     assert found is not None
     assert set(found.libraries) == {mathlib, own} and found.repl == repl
     assert found.lean_path("/work").split(":")[0] == "/work" and str(mathlib) in found.lean_path()
-    assert set(found.readable) == {found.root, repl.parent, project}
+    assert set(found.readable) == {found.root / "bin", repl.parent, project}
     assert found.checker is None
     checker = program(found.lean.with_name("leanchecker"))
     assert found.checker == checker
