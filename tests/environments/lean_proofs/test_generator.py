@@ -7,9 +7,10 @@ import pytest
 
 from environments.lean_proofs.candidate import read_candidate
 from environments.lean_proofs.environment import LeanProofs
-from environments.lean_proofs.evaluate import Unreadable, cases, counterexample
+from environments.lean_proofs.evaluate import cases, counterexample
 from environments.lean_proofs.families import LEVELS, draw, names
 from environments.lean_proofs.generator import MODES
+from environments.lean_proofs.reader import Unreadable
 from environments.lean_proofs.rows import pinned_of
 from environments.lean_proofs.screen import refusal
 from environments.lean_proofs.statement import pin
