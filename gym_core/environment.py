@@ -171,6 +171,14 @@ class Environment:
 
     # Optional, recognised by being overridden ------------------------------------------------------------------
 
+    def unavailable(self) -> str:
+        """What this machine lacks for rollouts here, and how to get it; "" where nothing is missing.
+
+        While it says something no session opens and no verdict is given: rollouts end as `env_error` with the code
+        `unavailable`, never with a reward. Tasks are served all the same. Asked often: answer at once.
+        """
+        return ""
+
     def verify_published(self, task: Task, session: Session, reply: Reply) -> float | Verdict:
         """The public verifier's reward, bit for bit, its weaknesses included; logged beside the strict one."""
         raise NotImplementedError

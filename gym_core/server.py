@@ -80,8 +80,11 @@ def build_app(
 def _add_common(app: web.Application, services: dict[str, EnvironmentService]) -> None:
     status = {"status": "ok", "environments": {name: found.environment.version for name, found in services.items()}}
 
+    able = [found for found in services.values() if found.environment.overrides("unavailable")]
+
     async def healthz(_: web.Request) -> web.Response:
-        return json_reply(status)
+        missing = {found.name: said for found in able if (said := found.environment.unavailable())}
+        return json_reply({**status, "unavailable": missing} if missing else status)
 
     async def manifests(_: web.Request) -> web.Response:
         return json_reply({"environments": [service.manifest() for service in services.values()]})

@@ -20,6 +20,7 @@ from gym_core.errors import (
     ErrorInfo,
     JudgeFault,
     PalaestraError,
+    Unavailable,
     UnknownName,
 )
 from gym_core.groups import Groups
@@ -99,6 +100,7 @@ class EnvironmentService:
             "reward_range": list(environment.reward_range),
             "gradings": self.host.gradings,
             "judged": self.judging.active,
+            "unavailable": self.environment.unavailable(),
             "session_ttl_s": self.sessions.ttl_s,
         }
 
@@ -150,6 +152,7 @@ class EnvironmentService:
     async def seed(self, row: dict[str, Any], options: RunOptions, key: str = "") -> str:
         """A session for this row; its id."""
         with author("seed_session"):
+            self._require()
             task = await self._ask("resolve", row)
             draw = rng("session", options.seed, task.task_id, options.repeat)
             return await self.sessions.open(task, draw, key)
@@ -179,6 +182,7 @@ class EnvironmentService:
     ) -> Verdict | PendingVerdict:
         """The verdict on an output, of the session's task where there is a session, else of the row's."""
         with author("verify"):
+            self._require()
             if session_id:
                 async with self.sessions.using(session_id) as session:
                     return await self._verify(session.task, session, output, options, limit_s)
@@ -189,6 +193,12 @@ class EnvironmentService:
                     hint="POST /seed_session with the row first",
                 )
             return await self._verify(row or {}, None, output, options, limit_s)
+
+    def _require(self) -> None:
+        """Raises `Unavailable` where this machine lacks what rollouts need: that is never a reward."""
+        if missing := self.environment.unavailable():
+            what, _, how = missing.partition("; ")
+            raise Unavailable(f"{self.name}: {what}", hint=how, server="environment")
 
     async def _verify(
         self,

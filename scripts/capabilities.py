@@ -27,8 +27,16 @@ def installed() -> dict[str, bool]:
         "triton (interpreter)": _module("triton"),
         "published rows": (ROOT.parent / "shared" / "rows").is_dir(),
         "bubblewrap": shutil.which("bwrap") is not None,
+        "lean": _lean(),
         "gpu": _gpu(),
     }
+
+
+def _lean() -> bool:
+    sys.path.insert(0, str(ROOT))
+    from environments.lean_proofs.toolchain import find_toolchain
+
+    return find_toolchain() is not None
 
 
 def _module(name: str) -> bool:

@@ -45,6 +45,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     # A test that imported a capability and was not skipped has used it.
     _used.update(title for module, title in _MODULES.items() if module in sys.modules)
+    if "real_lean" in getattr(item, "funcargs", {}):
+        _used.add("lean")
     _used.update(title for file, title in _FILES.items() if item.nodeid.startswith(file))
 
 

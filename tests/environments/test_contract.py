@@ -48,7 +48,9 @@ def environment_of(name: str) -> Environment:
 
 @asynccontextmanager
 async def served(name: str) -> AsyncIterator[Client]:
-    """The environment alone in its service, as a caller meets it."""
+    """The environment alone in its service, as a caller meets it; skipped where this machine lacks what it needs."""
+    if missing := environment_of(name).unavailable():
+        pytest.skip(f"{name} on this machine: {missing}")
     app = build_app([REGISTRY.load(name)], EnvironmentServiceConfig(workers=1))
     async with await start(app) as service, Client(service.url, timeout_s=60) as client:
         yield client
