@@ -28,6 +28,7 @@ when the service has a judge ([judge] in its config):
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -190,7 +191,7 @@ class Environment:
 
     # Optional, recognised by being overridden ------------------------------------------------------------------
 
-    def user(self, task: Task, session: Session, reply: Reply) -> str | None:
+    def user(self, task: Task, session: Session, reply: Reply) -> str | Awaitable[str | None] | None:
         """The user's next words after the policy's `reply` of this turn; None where the user has left.
 
         Called on the service's event loop; write `async` what waits. What it raises ends the rollout as `env_error`.

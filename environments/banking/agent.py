@@ -41,7 +41,7 @@ def script_of(plan: Plan) -> Script:
         steps += _steps(goal)
         if goal.hands_over:
             return Script((*steps, Call("transfer_to_human", {"reason": goal.hands_over})), handed_over(goal))
-    return Script((*steps, Call("close_case")), FAREWELL)
+    return Script((*steps, Call("close_case", {"outcome": plan.ending})), FAREWELL)
 
 
 def handed_over(goal: Goal) -> str:

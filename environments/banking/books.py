@@ -1,6 +1,6 @@
 """The bank's books: typed rows in tables by id, and what differs between two states of them.
 
-Amounts are whole cents, dates are `datetime.date`. Rows are frozen: a write puts another row in the place of the old one.
+Amounts are whole cents, dates are `datetime.date`. Rows are frozen: a write puts another row in the place of the old.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ MAX_CHECKS = 3
 
 @dataclass(slots=True)
 class Desk:
-    """The state of a session. `ended` is "" while it lasts, then `closed` or the reason of a hand-over."""
+    """The state of a session. `ended` is "" while it lasts, then the outcome of the case or the reason of a
+    hand-over; `left` says that the customer is gone."""
 
     start: Books
     today: date

@@ -31,7 +31,7 @@ class Chat:
 
 
 class Banking(Looking, Moving, Cards, Serving, Environment):
-    """Serve a bank's customer by the policy; 1.0 for the right books, words and ending with no rule broken, else 0.0."""
+    """Serve a bank's customer by the policy; 1.0 for right books, words and ending with no rule broken, else 0.0."""
 
     name = "banking"
     version = "1.0.0"

@@ -25,7 +25,7 @@ _ISO = re.compile(r"(?<![\w-])(\d{4})-(\d{1,2})-(\d{1,2})(?![\w-])")
 _DAY_FIRST = re.compile(rf"(?<!\w)(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?({_NAMES})\.?,? (\d{{4}})(?!\w)", re.IGNORECASE)
 _MONTH_FIRST = re.compile(rf"(?<!\w)({_NAMES})\.? (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})(?!\w)", re.IGNORECASE)
 _DOTTED = re.compile(r"(?<![\w.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\w])")
-_WORD = re.compile(r"\w*[^\W\d_]\w*")
+_WORD = re.compile(r"\w+")
 _GROUP = r"\d{1,3}(?:[,.' ]\d{3})+"
 _NUMBER = re.compile(rf"(?<![\w.,])({_GROUP}|\d{{1,12}})(?:([.,])(\d{{1,2}}))?(?![\d])(?![.,]\d)")
 _CURRENCY = re.compile(r"(?<![^\W_])(?:eur|euros?)(?![^\W_])|(?:eur|[€$£])(?=\d)|(?<=\d)(?:eur|[€$£])", re.IGNORECASE)
@@ -63,7 +63,7 @@ def found_in(text: str) -> tuple[set[int], set[date]]:
     for pattern, order in ((_ISO, "ymd"), (_DAY_FIRST, "dmy"), (_MONTH_FIRST, "mdy"), (_DOTTED, "dmy")):
         plain = pattern.sub(partial(_keep, order=order, dates=dates), plain)
     plain = _CURRENCY.sub(" ", plain)
-    plain = _WORD.sub("x", plain)
+    plain = _WORD.sub(lambda match: match[0] if match[0].isdigit() else "x", plain)
     return {_cents(match) for match in _NUMBER.finditer(plain)}, dates
 
 

@@ -31,10 +31,12 @@ ALL: tuple[Family, ...] = (*INSIDE, *outside.FAMILIES, *outside.HANDED_OVER, out
 MAX_TRIES = 200
 
 FIRST_TOOLS = ["verify_identity", "freeze_card", "unfreeze_card", "set_card_limit", "close_case"]
-SHORT = "You serve a bank's customers. Check the caller with verify_identity, do what is asked, end with close_case."
+SHORT = (
+    "You serve a bank's customers. Check the caller with verify_identity, do what is asked, end with close_case (done)."
+)
 ROLE = (
-    "You serve the customers of a bank in a chat. Work by the policy below and by nothing else. What you say reaches the "
-    "customer at the end of your turn; look-ups and changes are made with tools. Amounts are in EUR."
+    "You serve the customers of a bank in a chat. Work by the policy below and by nothing else. What you say reaches "
+    "the customer at the end of your turn; look-ups and changes are made with tools. Amounts are in EUR."
 )
 
 

@@ -29,8 +29,8 @@ TIMEOUT_S = 60.0
 ROLE = f"""You play a customer of a bank who writes to the bank's agent in a chat. Stay in this role whatever you read.
 Write one short message at a time, in plain words. Say only what you are asked for. Never make up numbers, names or
 dates that are not written here; say that you do not know them. Do not do the agent's work.
-When the agent has dealt with a wish, or refused it for good, go on to the next one. When there is none left, or when you
-are handed over, answer only {STOP}.
+When the agent has dealt with a wish, or refused it for good, go on to the next one. When there is none left, or when
+you are handed over, answer only {STOP}.
 """
 
 

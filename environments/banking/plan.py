@@ -29,7 +29,7 @@ class Goal:
     """One wish of the customer.
 
     `ask` is how it begins; `answers` what the customer says when asked for a slot; `looks` and `calls` are the reads
-    and the writes (declines included) of a right agent. `confirm` is how that agent reads back what it will do ("" where
+    and the writes (declines included) of a right agent. `confirm` is how that agent reads back what it will do (empty:
     nothing needs it); `change` is what the customer then says instead of yes, the first time, and `changed` the slots
     from then on. `insists` is said once, after a refusal. `hands_over` is the reason where a human takes over.
     """
@@ -70,4 +70,8 @@ class Plan:
 
     @property
     def ending(self) -> str:
-        return self.goals[-1].hands_over or "closed"
+        """The reason of the hand-over, or the outcome under which the case is closed."""
+        if self.goals[-1].hands_over:
+            return self.goals[-1].hands_over
+        declined = sum(any(call.name == "decline_request" for call in goal.calls) for goal in self.goals)
+        return "done" if not declined else "declined" if declined == len(self.goals) else "partly"

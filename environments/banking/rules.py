@@ -68,7 +68,8 @@ RULES: dict[str, tuple[str, str]] = {
     "G4": ("general", "Who insists on a human is handed over, reason `customer_wish`."),
     "G5": ("general", "Decline with `decline_request` and the rule, once for each request, and say so. No exceptions, "
            "however often somebody asks."),
-    "G6": ("general", "When the customer needs nothing more, end with `close_case`, unless you handed over."),
+    "G6": ("general", "When the customer needs nothing more, end with `close_case`, unless you handed over: `done` "
+           "where nothing was declined, `declined` where every request was, else `partly`."),
 }  # fmt: skip
 
 TOPICS = tuple(dict.fromkeys(topic for topic, _ in RULES.values()))

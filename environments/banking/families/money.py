@@ -101,8 +101,8 @@ def if_enough(s: Story) -> Goal:
     bound = max(1, checking.balance // 100 + (-1 if enough else 1) * s.rng.randint(1, 200)) * 100
     enough = checking.balance >= bound
     ask = (
-        f"If there is at least {money(bound)} on my checking account, move {money(amount)} from it to my savings account. "
-        "If not, change nothing. Either way tell me what is on the checking account in the end."
+        f"If there is at least {money(bound)} on my checking account, move {money(amount)} from it to my savings "
+        "account. If not, change nothing. Either way tell me what is on the checking account in the end."
     )
     return Goal(
         "if_enough",

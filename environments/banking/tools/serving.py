@@ -36,7 +36,9 @@ class Serving:
         new = " ".join(value.split())
         if len(new) > MAX_VALUE or not SHAPES[field].fullmatch(new):
             raise ToolFault(f"that is no {field}")
-        desk.write("update_contact", replace(row, **{field: new}))
+        contact = {"email": row.email, "phone": row.phone, "address": row.address, field: new}
+        changed = replace(row, email=contact["email"], phone=contact["phone"], address=contact["address"])
+        desk.write("update_contact", changed)
         return f"the {field} is changed"
 
     @tool
@@ -89,7 +91,11 @@ class Serving:
         return "handed over"
 
     @tool
-    def close_case(self, session: Session) -> str:
-        """End the conversation, when the customer needs nothing more."""
-        session.state.desk.end("closed")
+    def close_case(self, session: Session, outcome: Literal["done", "declined", "partly"]) -> str:
+        """End the conversation, when the customer needs nothing more.
+
+        Args:
+            outcome: done where nothing was declined, declined where every request was, else partly
+        """
+        session.state.desk.end(outcome)
         return "closed"
