@@ -15,6 +15,7 @@ from environments.banking.books import TABLE_OF, Account, Books, Card, Decline, 
 from environments.banking.invariants import Write, assert_kept, violations
 from gym_core.tools import ToolFault
 
+CHECKS_BEFORE_HUMAN = 2
 MAX_CHECKS = 3
 """Failed checks after which the system lets nobody in any more."""
 
@@ -33,7 +34,6 @@ class Desk:
     left: bool = False
     log: list[Write] = field(default_factory=list)
     declined: int = 0
-    early_reads: int = 0
     violations: list[str] = field(default_factory=list)
     granted: int = 0
 
@@ -98,7 +98,7 @@ class Desk:
         return Transaction(f"T{number}", account.id, self.today, amount, text, kind)
 
     def decline(self, rule: str) -> None:
-        self.lasting()
+        self.known()
         self.books.put(Decline(f"R{len(self.books.declines) + 1}", rule))
         self.declined += 1
 
@@ -117,14 +117,20 @@ class Desk:
         self.verified = found.id
         return True
 
-    def looked(self) -> None:
-        """A look-up of customers' data; counted where nobody is verified yet."""
-        self.lasting()
-        self.early_reads += not self.verified
+    def hand_over(self, reason: str) -> None:
+        """End with a human; before anybody is verified only after checks that failed."""
+        self.known(excused=self.failed_checks >= CHECKS_BEFORE_HUMAN)
+        self.ended = reason
 
-    def end(self, how: str) -> None:
+    def close(self, outcome: str) -> None:
         self.lasting()
-        self.ended = how
+        self.ended = outcome
+
+    def known(self, excused: bool = False) -> None:
+        """What must wait until the caller is verified (I1); the system lets it pass and remembers it."""
+        self.lasting()
+        if not self.verified and not excused:
+            self.violations.append("verified_first")
 
     def lasting(self) -> None:
         """Raises `ToolFault` once the conversation is over."""

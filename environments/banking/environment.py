@@ -16,7 +16,8 @@ from environments.banking.tools.cards import Cards
 from environments.banking.tools.looking import Looking
 from environments.banking.tools.moving import Moving
 from environments.banking.tools.serving import Serving
-from environments.banking.verdict import judge, stray
+from environments.banking.turns import Reach
+from environments.banking.verdict import judge
 from gym_core.environment import Environment, Reply, Script, Session, Task, Verdict
 from gym_core.errors import BadRow
 
@@ -27,6 +28,7 @@ class Chat:
 
     desk: Desk
     customer: Customer | LlmCustomer
+    reach: Reach
     strays: list[int] = field(default_factory=list)
 
 
@@ -53,7 +55,7 @@ class Banking(Looking, Moving, Cards, Serving, Environment):
         plan: Plan = task["plan"]
         settings = Settings.from_environ()
         customer = LlmCustomer(plan, settings) if settings else Customer(plan.goals, plan.tries)
-        return Chat(Desk.opened(plan.start, plan.today), customer)
+        return Chat(Desk.opened(plan.start, plan.today), customer, Reach(plan))
 
     async def user(self, task: Task, session: Session, reply: Reply) -> str | None:
         """The customer's next words; the books are compared with the plan before they are said."""
@@ -81,5 +83,7 @@ class Banking(Looking, Moving, Cards, Serving, Environment):
     def _look(task: Task, session: Session) -> None:
         chat: Chat = session.state
         turn = len(session.turns)
-        if turn not in chat.strays and stray(task["plan"], chat.desk, chat.customer.at):
+        if turn not in chat.strays and not chat.reach.holds(chat.desk.books, chat.customer.at):
             chat.strays.append(turn)
+        if isinstance(chat.customer, Customer) and chat.customer.overrun(chat.desk):
+            chat.desk.violations.append("read_back")

@@ -62,13 +62,6 @@ class Plan:
     secrets: Facts = Facts()
 
     @property
-    def needs_caller(self) -> bool:
-        """Whether a right agent must know who is calling: something is changed, or told that is the customer's."""
-        changed = any(call.name != "decline_request" for goal in self.goals for call in goal.calls)
-        told = any(goal.facts.wanted and call.name != "get_policy" for goal in self.goals for call in goal.looks)
-        return bool(self.caller) and (changed or told)
-
-    @property
     def ending(self) -> str:
         """The reason of the hand-over, or the outcome under which the case is closed."""
         if self.goals[-1].hands_over:

@@ -13,6 +13,8 @@ DISPUTE_DAYS, DISPUTE_MOST = 60, 100_000
 REFUND_DAYS, REFUND_MOST = 365, 3_000
 PAYMENT_DAYS = 365
 OPEN_ACCOUNTS = 4
+READ_BACK = frozenset({"transfer_funds", "schedule_payment", "close_account", "apply_for_loan"})
+"""Tools that M1 speaks of."""
 LOAN_LOW, LOAN_HIGH = 50_000, 2_000_000
 MONTHS_LOW, MONTHS_HIGH = 6, 60
 INCOME_SHARE = 30
@@ -24,13 +26,14 @@ REASONS = (
 """Why a conversation may be handed over to a human."""
 
 RULES: dict[str, tuple[str, str]] = {
-    "I1": ("identity", "Verify the caller (customer number, date of birth, security word) before looking anything up "
-           "or changing anything."),
+    "I1": ("identity", "First of all verify the caller (customer number, date of birth, security word): nothing is "
+           "looked up, changed, declined or handed over before that."),
     "I2": ("identity", "If a check fails, ask once more. After two failed checks hand over, reason `identity`, and "
            "tell nothing."),
     "I3": ("identity", "Serve the account holder only. A request about somebody else's accounts is declined (I3), "
            "whatever the caller knows."),
-    "M1": ("money", "Before moving money, read back amount and accounts and wait for a yes."),
+    "M1": ("money", "Before you move money, schedule a payment, close an account or enter a loan, read back what you "
+           "will do, ask `Shall I go ahead?` and wait for a yes."),
     "M2": ("money", "At most 2,000.00 a day may leave a customer's accounts to other people, in one transfer or in "
            "several. Decline what is above (M2)."),
     "M3": ("money", "No overdraft: decline a transfer that the account cannot cover (M3)."),

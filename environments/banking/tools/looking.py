@@ -105,7 +105,7 @@ class Looking:
 
 def _looking(session: Session) -> Desk:
     desk: Desk = session.state.desk
-    desk.looked()
+    desk.known()
     return desk
 
 

@@ -87,7 +87,7 @@ class Serving:
     @tool
     def transfer_to_human(self, session: Session, reason: HandOver) -> str:
         """Hand the conversation over to a human; it ends here."""
-        session.state.desk.end(reason)
+        session.state.desk.hand_over(reason)
         return "handed over"
 
     @tool
@@ -97,5 +97,5 @@ class Serving:
         Args:
             outcome: done where nothing was declined, declined where every request was, else partly
         """
-        session.state.desk.end(outcome)
+        session.state.desk.close(outcome)
         return "closed"
