@@ -22,6 +22,9 @@ QUESTIONS = {
     "income": "What is your monthly income?",
     "kind": "Which kind of account?",
 }
+BY_ACCOUNT = ("list_transactions", "list_payments")
+"""Looks that need the number of an account."""
+
 ASK_IDENTITY = "Please tell me your customer number, your date of birth and your security word."
 ASK_AGAIN = "The details do not match. Please tell me your customer number, date of birth and security word once more."
 FAREWELL = "You are welcome. Have a good day, goodbye."
@@ -38,10 +41,16 @@ def script_of(plan: Plan) -> Script:
         arguments = {"customer_id": customer_id, "birth_date": born, "security_word": word}
         steps.append(Call("verify_identity", arguments))
     for goal in plan.goals:
+        if not _listed(steps) and any(look.name in BY_ACCOUNT for look in goal.looks):
+            steps.append(Call("list_accounts", {"customer_id": plan.caller}))
         steps += _steps(goal)
         if goal.hands_over:
             return Script((*steps, Call("transfer_to_human", {"reason": goal.hands_over})), handed_over(goal))
     return Script((*steps, Call("close_case", {"outcome": plan.ending})), FAREWELL)
+
+
+def _listed(steps: list[Call]) -> bool:
+    return any(step.name == "list_accounts" for step in steps)
 
 
 def handed_over(goal: Goal) -> str:

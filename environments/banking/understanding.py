@@ -24,6 +24,9 @@ _CONFIRM = re.compile(
     r"\bplease confirm (that|this|the (transfer|payment|amount|details))\b|\byes or no\b|"
     r"\b(may|can) (i|we) (proceed|go ahead|continue|do that|make)\b|\bhappy for me to\b|\bwant to proceed\b"
 )
+_WHICH = re.compile(
+    r"\W*(?:and |so |then )?(?:(?:to|from|on|for|over|at|into) )?(?:what|which|how|whom?|when|where|why)\b"
+)
 SLOTS: dict[str, re.Pattern[str]] = {
     name: re.compile(pattern)
     for name, pattern in {
@@ -72,7 +75,8 @@ def asked(text: str) -> Asked:
             more = True
             continue
         named = {name for name, pattern in SLOTS.items() if pattern.search(sentence)}
-        if _CONFIRM.search(sentence) and not named & set(IDENTITY):
+        open_question = bool(named) and _WHICH.match(sentence) is not None
+        if _CONFIRM.search(sentence) and not open_question and not named & set(IDENTITY):
             yes = True
         else:
             slots |= named
