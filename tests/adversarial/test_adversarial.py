@@ -20,7 +20,7 @@ NAMES = arena.NAMES
 OWN = {name: load_file(HERE / "attacks" / f"{name}.py") for name in NAMES}
 HOUSE = {
     *("math", "code", "stem_qa", "structured_outputs", "instruction_following", "calendar", "reasoning_gym"),
-    "ledger",
+    *("ledger", "workplace", "banking"),
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
