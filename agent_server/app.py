@@ -18,7 +18,8 @@ from aiohttp import web
 from agent_server.config import AgentConfig
 from agent_server.directory import Directory
 from agent_server.edge import run_reply
-from agent_server.player import Play, Player
+from agent_server.play import Play
+from agent_server.player import Player
 from agent_server.policy import Policy
 from agent_server.rollouts import Rollouts, check_all, read_request
 from gym_core.client import Client

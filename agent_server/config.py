@@ -27,5 +27,6 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_deadline_s: float = 3600.0
     generate_s: float = 600.0
     tool_s: float = 60.0
+    user_s: float = 120.0
     verify_s: float = 60.0
     environment_s: float = 10.0

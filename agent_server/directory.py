@@ -25,6 +25,7 @@ class EnvironmentPeer:
     keeps_sessions: bool
     max_steps: int
     has_tools: bool
+    user_turns: bool
     read_only_tools: frozenset[str]
     aliases: frozenset[str]
 
@@ -79,6 +80,7 @@ class Directory:
                     keeps_sessions=manifest["keeps_sessions"],
                     max_steps=manifest["max_steps"],
                     has_tools=bool(tools),
+                    user_turns=bool(manifest.get("user_turns")),
                     read_only_tools=frozenset(tool["name"] for tool in tools if tool.get("read_only")),
                     aliases=frozenset([*manifest.get("aliases", ()), *manifest.get("rows", ())]),
                 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from agent_server.player import Play
+from agent_server.play import Play
 from gym_core.tokens import decode_trace
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from agent_server.config import AgentConfig
-from agent_server.player import Play, Player
+from agent_server.play import Play
+from agent_server.player import Player
 from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Task
 from gym_core.errors import BadRequest, Busy, Conflict, PalaestraError, misfit
 from gym_core.store import Store

@@ -25,6 +25,19 @@ class IngestRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     rows: Annotated[list[Any], msgspec.Meta(max_length=10_000)]
 
 
+class TurnOutput(msgspec.Struct, kw_only=True):
+    """The policy's Responses items of one turn."""
+
+    output: list[dict[str, Any]]
+
+
+class UserTurnRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What the policy said to the user: its items, or just its words."""
+
+    response: TurnOutput | None = None
+    reply: str | None = None
+
+
 class GroupVerdictRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Whose verdict, and how long the server may hold the request."""
 

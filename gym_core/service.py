@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from gym_core.contracts import PendingVerdict, RunOptions, Task, Verdict
+from gym_core.contracts import PendingVerdict, RunOptions, Task, UserMessage, Verdict
 from gym_core.crew import Crew
+from gym_core.dialogue import user_turn
 from gym_core.dispatch import ToolAnswer, call_tool
 from gym_core.environment import GroupEntry
 from gym_core.errors import (
@@ -96,6 +97,8 @@ class EnvironmentService:
             "tools": [{**spec.declaration(), "read_only": spec.read_only} for spec in tools],
             "keeps_sessions": environment.keeps_sessions(),
             "group_verdict": self.host.judges_groups,
+            "user_turns": environment.talks(),
+            "max_turns": environment.max_turns if environment.talks() else 1,
             "max_steps": environment.max_steps,
             "reward_range": list(environment.reward_range),
             "gradings": self.host.gradings,
@@ -162,6 +165,14 @@ class EnvironmentService:
         with author("tool"):
             async with asyncio.timeout(limit_s), self.sessions.using(session_id) as session:
                 return await call_tool(self.environment, session, name, arguments)
+
+    async def user_turn(
+        self, output: list[dict[str, Any]], session_id: str, key: str = "", limit_s: float | None = None
+    ) -> UserMessage:
+        """What the user answers to the policy's words of this turn. Raises `BadSession`, `Conflict` after the end."""
+        with author("user"):
+            async with asyncio.timeout(limit_s), self.sessions.using(session_id) as session:
+                return await user_turn(self.environment, session, output, key)
 
     def unknown_tool(self, name: str) -> UnknownName:
         """The error for a path that is neither a route nor a tool."""

@@ -24,5 +24,6 @@ class EnvironmentServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid
     session_secret: str = ""
     worker: str = ""
     tool_s: float = 60.0
+    user_s: float = 120.0
     tasks_s: float = 60.0
     max_body_bytes: int = 32 << 20

@@ -24,7 +24,8 @@ FLOORS = {"genrm_training": -10.0}
 
 HOUSE = {
     *("math", "code", "stem_qa", "structured_outputs", "instruction_following", "calendar", "reasoning_gym"),
-    *("ledger", "genrm_compare", "genrm_training", "multi_turn_if", "lean_proofs"),
+    *("ledger", "genrm_compare", "genrm_training", "multi_turn_if", "lean_proofs", "workplace", "banking"),
+    "long_context_qa",
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
