@@ -39,7 +39,7 @@ UNITS = {
 """How the unit of a number may be written; it may also be left out."""
 
 _SCALES = {"": 1, "k": 1000, "thousand": 1000, "m": 1_000_000, "mn": 1_000_000, "million": 1_000_000}
-_DIGITS = r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[   ']\d{3})+|\d{1,18})(?:\.\d{1,6})?"
+_DIGITS = r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ \u00a0\u202f']\d{3})+|\d{1,18})(?:\.\d{1,6})?"
 _NUMBER = re.compile(rf"({_DIGITS})(?:\s?(thousand|million|k|mn|m)(?![\w²^]))?", re.IGNORECASE)
 _LOOSE = re.compile(r"[+-]?\d[\d.,' ]*")
 _MONTH = {name[:3].lower(): number for number, name in enumerate(MONTHS, 1)}
@@ -52,6 +52,7 @@ _DATES = (
 _BETWEEN = re.compile(r"\s*(?:[;\n]|,(?!\d)|\band\b|&)\s*", re.IGNORECASE)
 _BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)])\s+")
 _MARKUP = re.compile(r"[*_`\"“”„‘’]+")
+_BOXED = re.compile(r"\$?\\boxed\{([^{}]*)\}\$?\.?")
 _WRAPPED = re.compile(r"^\s*(?:\{(.*)\}|\[(.*)\]|\((.*)\))\s*$", re.DOTALL)
 
 
@@ -82,6 +83,8 @@ def written(answer: dict[str, Any]) -> str:
 def judged(answer: dict[str, Any], said: str) -> tuple[str, str]:
     """`RIGHT`, `WRONG` or `OPEN`, and the reason. `said` is what stands after `Answer:`."""
     said = unicodedata.normalize("NFC", said).strip()
+    if boxed := _BOXED.fullmatch(said):
+        said = boxed[1].strip()
     if not said:
         return WRONG, "an empty answer"
     result, reason = _READERS[answer["kind"]](answer, said)
@@ -119,7 +122,7 @@ def _number_alone(text: str, unit: str) -> Fraction | None:
 
 
 def _value(found: re.Match[str]) -> Fraction:
-    return Fraction(re.sub(r"[,   ']", "", found[1])) * _SCALES[(found[2] or "").lower()]
+    return Fraction(re.sub(r"[, \u00a0\u202f']", "", found[1])) * _SCALES[(found[2] or "").lower()]
 
 
 def _other_unit(text: str, unit: str) -> str:
@@ -155,7 +158,7 @@ def _day(found: re.Match[str], order: str) -> date | None:
 
 def folded(text: str) -> str:
     """Words with single spaces, lower case; markup, a final full stop and the word for a kind of thing are gone."""
-    return bare(" ".join(_clean(text).split())).casefold()
+    return bare(" ".join(_clean(text).split()).casefold())
 
 
 def _clean(text: str) -> str:
@@ -194,14 +197,14 @@ def _among(said: str, wanted: Sequence[str], rivals: Sequence[str], *, ordered: 
     text = " ".join(_clean(said).split()).casefold()
     places = []
     for item in sorted(wanted, key=lambda item: -len(item)):
-        found = list(_whole(bare(item).casefold()).finditer(text))
+        found = list(_whole(bare(item.casefold())).finditer(text))
         if len(found) != 1:
             return WRONG, "not this answer"
         places.append((item, found[0].start()))
         text = text[: found[0].start()] + " " * (found[0].end() - found[0].start()) + text[found[0].end() :]
-    spoken = [bare(rival).casefold() for rival in rivals]
+    spoken = [bare(rival.casefold()) for rival in rivals]
     whole = " ".join(_clean(said).split()).casefold()
-    ours = {bare(item).casefold() for item in wanted}
+    ours = {bare(item.casefold()) for item in wanted}
     if any(_whole(rival).search(whole if _longer(rival, ours) else text) for rival in spoken):
         return WRONG, "several answers"
     if any(character.isdigit() for character in text):

@@ -1,6 +1,6 @@
 """From a problem to a prompt: facts are spread over documents, surrounded by others, and filled up to the budget.
 
-    needed facts ─▶ one document each ─▶ stale ones where they count less ─▶ distractors ─▶ filler ─▶ fit to the budget
+needed facts ─▶ one document each ─▶ stale ones where they count less ─▶ distractors ─▶ filler ─▶ fit to the budget
 """
 
 from __future__ import annotations

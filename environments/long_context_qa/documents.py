@@ -1,11 +1,11 @@
 """Six kinds of document, each with its own way of stating a fact.
 
-    minutes   The group noted that the headcount of Project Amber Falcon is 41 people.      numbered paragraphs
-    letter    Please note that Project Amber Falcon has a headcount of 41 people.           running text
-    memo      For Project Amber Falcon the headcount is 41 people.                          running text
-    contract  The parties agree that …                                                      § paragraphs
-    report    | Project Amber Falcon | headcount | 41 people |                              a table within the text
-    log       14:32 headcount of Project Amber Falcon = 41 people                           a line for each entry
+minutes   The group noted that the headcount of Project Amber Falcon is 41 people.      numbered paragraphs
+letter    Please note that Project Amber Falcon has a headcount of 41 people.           running text
+memo      For Project Amber Falcon the headcount is 41 people.                          running text
+contract  The parties agree that …                                                      § paragraphs
+report    | Project Amber Falcon | headcount | 41 people |                              a table within the text
+log       14:32 headcount of Project Amber Falcon = 41 people                           a line for each entry
 """
 
 from __future__ import annotations

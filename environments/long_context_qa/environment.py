@@ -21,7 +21,6 @@ class LongContextQa(Environment):
     worker = True
 
     def warm(self) -> None:
-        import environments.long_context_qa.generator
         from environments.long_context_qa.tokens import counter
 
         counter(settings().tokenizer)
@@ -53,7 +52,7 @@ class LongContextQa(Environment):
         """What the exact checks left open: phrasing on generated tasks, the public protocols on published rows."""
         from environments.long_context_qa.judging import ruled
 
-        return await ruled(task, verdict, judge)
+        return await ruled(task, reply, verdict, judge)
 
     def oracle(self, task: Task) -> str:
         """The answer in the form that the row asks for."""

@@ -47,6 +47,7 @@ def document_task(rng: random.Random, level: int, count: Counter, family: str) -
         "public": public(laid.tokens, count, laid.documents),
         "answer": problem.answer,
         "family": family,
+        "question": problem.question,
         "query": problem.query,
         "needed": laid.needed,
     }
@@ -61,6 +62,7 @@ def needle_task(rng: random.Random, level: int, count: Counter, family: str) -> 
         "public": public(tokens, count),
         "answer": needle.answer,
         "family": family,
+        "question": needle.question,
         "query": needle.query,
         "needed": [],
     }

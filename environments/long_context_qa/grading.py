@@ -1,6 +1,6 @@
-"""Strict grading of generated tasks: one answer in the form that is asked for, compared exactly; thinking is cut before.
+"""Strict grading of generated tasks: one answer in the form that is asked for, compared exactly; thinking is gone.
 
-    reply ─▶ its `Answer:` line, the last thing it says (or its only line) ─▶ `answers.judged` ─▶ 1.0 | 0.0
+reply ─▶ its `Answer:` line, the last thing it says (or its only line) ─▶ `answers.judged` ─▶ 1.0 | 0.0
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from environments.long_context_qa.answers import OPEN, RIGHT, folded, judged
 
 MAX_CHARS = 400_000
-MARKER = re.compile(r"^[\s>#*_`-]{0,8}(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_`]{0,6}[:：][ \t*_`]{0,6}", re.IGNORECASE)
+MARKER = re.compile(r"^[\s>#*_`-]{0,8}(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t*_`]{0,6}:[ \t*_`]{0,6}", re.IGNORECASE)
 
 
 @dataclass(slots=True, frozen=True)
@@ -46,7 +46,9 @@ def final_answer(text: str) -> tuple[str | None, str]:
     reply of one line needs no marker. The last line of any other reply is not in the form that was asked for.
     """
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    marked = [(number, line[found.end() :].strip()) for number, line in enumerate(lines) if (found := MARKER.match(line))]
+    marked = [
+        (number, line[found.end() :].strip()) for number, line in enumerate(lines) if (found := MARKER.match(line))
+    ]
     if not marked:
         return (lines[0], "") if len(lines) == 1 else (lines[-1], "no line that begins with `Answer:`")
     place, said = marked[-1]

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True, frozen=True)
 class Level:
-    """`width` is about how many facts are joined; `near` distractors stand beside each needed fact, `far` ones anywhere;
-    `early` is the chance that the question also stands before the documents; `needles` are looked for in one text."""
+    """`width` is about how many facts are joined; `near` distractors stand beside each needed fact, `far` anywhere.
+
+    `early` is the chance that the question also stands before the documents; `needles` are looked for in one text.
+    """
 
     tokens: int
     documents: tuple[int, int] = (1, 1)

@@ -19,6 +19,8 @@ SUFFIXES = ("II", "North", "South", "East", "West")
 TYPES = ("Project", "Plant", "Item", "Contract")
 """Words before the names of things; people and cities have none."""
 
+_KINDS = frozenset(kind.casefold() for kind in TYPES)
+
 TRIES = 500
 
 
@@ -85,7 +87,7 @@ class Names:
 def bare(name: str) -> str:
     """The name without the word for what it is: `Amber Falcon` of `Project Amber Falcon`."""
     kind, _, rest = name.partition(" ")
-    return rest if kind in TYPES else name
+    return rest if rest and kind.casefold() in _KINDS else name
 
 
 def _other(rng: random.Random, words: Sequence[str], word: str) -> str:

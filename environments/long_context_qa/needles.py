@@ -1,5 +1,5 @@
-"""Needles in one long text, after RULER (arXiv 2404.06654): single, many keys, many values, many queries; variables that
-are assigned to each other; the most frequent words. All scored as exact sets or lists, so that nothing is won by dumping.
+"""Needles in one long text, after RULER (arXiv 2404.06654): one code, many keys, many values, many queries; variables
+that are assigned to each other; the most frequent words. Scored as exact sets or lists: dumping wins nothing.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ RULES = {
     "": "",
     LATEST: " Where documents disagree, the one with the latest date counts.",
     AUTHORITY: (
-        " Where documents disagree, a contract counts more than minutes, minutes more than a report, a report more than "
-        "a memo, a memo more than a letter, a letter more than a log."
+        " Where documents disagree, a contract counts more than minutes, minutes more than a report, a report more "
+        "than a memo, a memo more than a letter, a letter more than a log."
     ),
 }
 """How a question says which of two statements counts."""
@@ -26,9 +26,9 @@ RULES = {
 class Problem:
     """A question with its answer.
 
-    `needed` facts are said once each, in different documents as far as there are enough. `stale` pairs a statement that
-    does not count with the one that does. `beside` facts belong to the question but not to its answer. No distractor has
-    a value of `reserved`. `query` is the question for a machine (tests answer it from the documents).
+    `needed` facts are said once each, in different documents as far as there are enough. `stale` pairs a statement
+    that does not count with the one that does. `beside` facts belong to the question but not to its answer. No
+    distractor has a value of `reserved`. `query` is the question for a machine (tests answer it from the documents).
     """
 
     question: str

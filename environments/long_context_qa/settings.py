@@ -1,7 +1,7 @@
 """What this environment is told, by variables of its own: a tokenizer to count with, and how long prompts may be.
 
-    PALAESTRA_LONG_CONTEXT_QA_TOKENIZER=/models/nano/tokenizer.json
-    PALAESTRA_LONG_CONTEXT_QA_MAX_TOKENS=262144
+PALAESTRA_LONG_CONTEXT_QA_TOKENIZER=/models/nano/tokenizer.json
+PALAESTRA_LONG_CONTEXT_QA_MAX_TOKENS=262144
 """
 
 from __future__ import annotations

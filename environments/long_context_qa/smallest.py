@@ -1,8 +1,8 @@
 """Level 0: a line of names and numbers that a tiny policy can learn to read.
 
-    Ana 41. Ben 73. Cyd 26. Ben?                -> 73
-    Ana 41. Ben 73. Cyd 26. 26?                 -> Cyd
-    Ana 41. Ben 73. Ana now 15. Ana?            -> 15
+Ana 41. Ben 73. Cyd 26. Ben?                -> 73
+Ana 41. Ben 73. Cyd 26. 26?                 -> Cyd
+Ana 41. Ben 73. Ana now 15. Ana?            -> 15
 """
 
 from __future__ import annotations
@@ -29,4 +29,10 @@ def make(rng: random.Random) -> dict[str, Any]:
         said.append(f"{names[asked]} now {numbers[-1]}.")
         answer = answers.number(numbers[-1])
     prompt = f"{' '.join(said)} {question}"
-    return {"prompt": prompt, "answer": answer, "query": {"op": form, "asked": asked}, "family": f"line_{form}"}
+    return {
+        "prompt": prompt,
+        "answer": answer,
+        "family": f"line_{form}",
+        "question": prompt,
+        "query": {"op": form, "asked": asked},
+    }

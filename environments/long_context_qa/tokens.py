@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -30,7 +30,7 @@ _BLANK = b" \t\r"
 _NO_WORDS = bytes(byte if byte in _LETTERS or byte >= 0x80 else 0x20 for byte in range(256))
 
 
-class Counter(Protocol):
+class Counter(Hashable, Protocol):
     """Counts the tokens of a text. `name` is what a row says about it."""
 
     name: str
@@ -103,22 +103,25 @@ def fit(build: Callable[[int], str], budget: int, count: Counter, each: float) -
 
     Raises `Crowded` where not even `build(0)` fits.
     """
-    used = count(build(0))
-    if used > budget:
+    base = count(build(0))
+    if base > budget:
         raise Crowded(
-            f"the shortest task of this level needs {used} tokens of its {budget} ({count.name})",
+            f"the shortest task of this level needs {base} tokens of its {budget} ({count.name})",
             field="level",
             hint="draw from a higher level, or count with a tokenizer of a larger vocabulary",
         )
-    items = max(0, int((AIM * budget - used) / each))
+    room = AIM * budget - base
+    items = max(0, int(room / each))
     grown = False
     while True:
         text = build(items)
         used = count(text)
+        if items and used > base:
+            each = (used - base) / items
         if used > budget:
-            items = max(0, items - 1 - int((used - AIM * budget) / each))
+            items = max(0, min(items - 1, int(room / each)))
         elif used < ENOUGH * budget and not grown:
             grown = True
-            items += int((AIM * budget - used) / each)
+            items = max(items, int(room / each))
         else:
             return text, used

@@ -7,6 +7,10 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+def _clauses(text: str) -> tuple[str, ...]:
+    return tuple(" ".join(text.split()).split(", "))
+
+
 FIRSTS = _words("""
     Amber Ashen Azure Birch Bright Bronze Cedar Chalk Cinder Clear Cobalt Copper Coral Crimson Dawn Delta Distant Drift
     Dusk Early Ember Fallow Flint Frost Gentle Gilded Granite Green Hidden Hollow Indigo Iron Ivory Jade Juniper Late
@@ -48,7 +52,9 @@ CITIES = _words("""
     Underhill Vestborg Wainfleet Westermoor Whitmere Yarrowby Zelderen
 """)
 
-COMPANIES = _words("Aldane Brevik Corvane Dorvald Eskmont Farnholm Grenvale Halden Istria Kaldor Lorvane Mersund Nordal")
+COMPANIES = _words(
+    "Aldane Brevik Corvane Dorvald Eskmont Farnholm Grenvale Halden Istria Kaldor Lorvane Mersund Nordal"
+)
 TRADES = _words("Freight Holdings Instruments Logistics Marine Optics Systems Timber Works")
 
 KEY_FIRSTS = _words("""
@@ -72,45 +78,44 @@ COMMON = _words("""
 """)
 """Words to be counted."""
 
-STARTS = (
-    "After a short pause", "As in earlier years", "At the request of the office", "Before the break", "By common consent",
-    "Contrary to what was feared", "During the afternoon", "For want of time", "From what is known so far",
-    "In a separate note", "In the course of the week", "In the meantime", "Much to everyone's relief",
-    "Not for the first time", "On a related matter", "On reflection", "Once the room was quiet", "Somewhat unexpectedly",
-    "Towards the end", "With some hesitation", "Without further debate", "Over lunch", "As a matter of routine",
-    "Outside the agenda", "Later in the day", "To general surprise", "Apart from that", "As far as can be told",
-)  # fmt: skip
-SUBJECTS = (
-    "the archive team", "a visitor from the coast", "the caretaker", "the committee", "the external auditor",
-    "the facilities desk", "the finance office", "the front desk", "the harbour office", "the head of stores",
-    "the insurer", "the legal department", "the local press", "the maintenance crew", "the night shift",
-    "the planning group", "the printing house", "the procurement desk", "the safety officer", "the senior clerk",
-    "the training unit", "the works council", "the transport desk", "the translation service", "the canteen",
-    "the junior staff", "the travel office", "the union delegate", "the weather service", "the youngest member",
-)  # fmt: skip
-VERBS = (
-    "asked about", "brought up", "commented on", "complained about", "confirmed receipt of", "discussed", "drew attention to",
-    "expressed doubts about", "forgot to mention", "gave a short account of", "had nothing to add to", "insisted on seeing",
-    "looked once more at", "made light of", "paid little attention to", "passed over", "praised", "put off the decision on",
-    "raised no objection to", "read aloud from", "reported on", "returned to", "showed photographs of", "took note of",
-    "tried to explain", "was curious about", "was silent on", "withdrew its remarks on",
-)  # fmt: skip
-OBJECTS = (
-    "the state of the corridor lamps", "the wording of the last circular", "the broken window in the stairwell",
-    "a complaint about the parking spaces", "the new coffee machine", "the order of the agenda", "the summer party",
-    "the draft of the newsletter", "the delayed delivery of chairs", "the heating in the east wing", "a missing umbrella",
-    "the colour of the new folders", "the noise from the building site", "an invitation to a lecture",
-    "the spelling in the annual brochure", "the list of public holidays", "the poor reception in the cellar",
-    "a rumour about the old warehouse", "the repainting of the fence", "the seating in the large hall",
-    "the condition of the footpath", "the key to the storage room", "the habits of the previous tenant",
-    "the layout of the reading room", "a letter from a retired colleague", "the opening hours of the library",
-    "the quality of the tap water", "the schedule of the shuttle bus", "the smell in the archive", "the fire drill",
-    "the view from the roof", "the cleaning of the carpets",
-)  # fmt: skip
-ENDS = (
-    "and left it at that", "but reached no conclusion", "to the satisfaction of those present", "in a few words",
-    "at some length", "with good humour", "and promised to come back to it", "although nobody had asked",
-    "before moving on", "as was to be expected", "with the help of a sketch", "in the usual manner",
-    "and was thanked for it", "while the coffee was served", "for the benefit of newcomers", "in rather general terms",
-    "without naming anyone", "and asked for patience", "under any other business", "as a courtesy",
-)  # fmt: skip
+STARTS = _clauses("""
+    After a short pause, As in earlier years, At the request of the office, Before the break, By common consent,
+    Contrary to what was feared, During the afternoon, For want of time, From what is known so far, In a separate
+    note, In the course of the week, In the meantime, Much to everyone's relief, Not for the first time, On a
+    related matter, On reflection, Once the room was quiet, Somewhat unexpectedly, Towards the end, With some
+    hesitation, Without further debate, Over lunch, As a matter of routine, Outside the agenda, Later in the day, To
+    general surprise, Apart from that, As far as can be told
+""")
+SUBJECTS = _clauses("""
+    the archive team, a visitor from the coast, the caretaker, the committee, the external auditor, the facilities
+    desk, the finance office, the front desk, the harbour office, the head of stores, the insurer, the legal
+    department, the local press, the maintenance crew, the night shift, the planning group, the printing house, the
+    procurement desk, the safety officer, the senior clerk, the training unit, the works council, the transport
+    desk, the translation service, the canteen, the junior staff, the travel office, the union delegate, the weather
+    service, the youngest member
+""")
+VERBS = _clauses("""
+    asked about, brought up, commented on, complained about, confirmed receipt of, discussed, drew attention to,
+    expressed doubts about, forgot to mention, gave a short account of, had nothing to add to, insisted on seeing,
+    looked once more at, made light of, paid little attention to, passed over, praised, put off the decision on,
+    raised no objection to, read aloud from, reported on, returned to, showed photographs of, took note of, tried to
+    explain, was curious about, was silent on, withdrew its remarks on
+""")
+OBJECTS = _clauses("""
+    the state of the corridor lamps, the wording of the last circular, the broken window in the stairwell, a
+    complaint about the parking spaces, the new coffee machine, the order of the agenda, the summer party, the draft
+    of the newsletter, the delayed delivery of chairs, the heating in the east wing, a missing umbrella, the colour
+    of the new folders, the noise from the building site, an invitation to a lecture, the spelling in the annual
+    brochure, the list of public holidays, the poor reception in the cellar, a rumour about the old warehouse, the
+    repainting of the fence, the seating in the large hall, the condition of the footpath, the key to the storage
+    room, the habits of the previous tenant, the layout of the reading room, a letter from a retired colleague, the
+    opening hours of the library, the quality of the tap water, the schedule of the shuttle bus, the smell in the
+    archive, the fire drill, the view from the roof, the cleaning of the carpets
+""")
+ENDS = _clauses("""
+    and left it at that, but reached no conclusion, to the satisfaction of those present, in a few words, at some
+    length, with good humour, and promised to come back to it, although nobody had asked, before moving on, as was
+    to be expected, with the help of a sketch, in the usual manner, and was thanked for it, while the coffee was
+    served, for the benefit of newcomers, in rather general terms, without naming anyone, and asked for patience,
+    under any other business, as a courtesy
+""")

@@ -1,4 +1,4 @@
-"""Sums: of named things, of a group that must be found first, of months, of prices times quantities, and differences."""
+"""Sums: of named things, of a group that must be found first, of months, of prices times quantities; differences."""
 
 from __future__ import annotations
 

@@ -96,6 +96,7 @@ class Reading:
         if not found:
             raise Undefined(f"{attribute} of {entity}")
         if self.rule:
+
             def weight(one):
                 return one.day if self.rule == "latest" else one.rank
 
