@@ -21,7 +21,7 @@ NOTHING = "[NO VALID ANSWER EXTRACTED]"
 MAX_CANDIDATE = 4_000
 """A longer candidate is no answer but a document."""
 
-_BOX = "\\boxed{"
+_BRACES = re.compile(r"\\boxed\{|[{}]")
 
 
 class Unclear(ValueError):
@@ -46,17 +46,19 @@ def strict_candidate(text: str, expected: str, expression: str, options: JudgeOp
 
 
 def boxes(text: str) -> list[str]:
-    r"""What stands in each closed `\boxed{…}`."""
-    contents, start = [], text.find(_BOX)
-    while start >= 0:
-        inside = start + len(_BOX)
-        depth = 1
-        for place in re.finditer(r"[{}]", text[inside : inside + MAX_CANDIDATE]):
-            depth += 1 if place[0] == "{" else -1
-            if depth == 0:
-                contents.append(text[inside : inside + place.start()].strip())
-                break
-        start = text.find(_BOX, inside)
+    r"""What stands in each closed `\boxed{…}` that is in no other one; linear in the text."""
+    contents: list[str] = []
+    starts: list[int] = []  # of boxes that are open, 0 for other braces
+    open_boxes = 0
+    for mark in _BRACES.finditer(text):
+        if mark[0] != "}":
+            boxed = len(mark[0]) > 1
+            starts.append(mark.end() if boxed else 0)
+            open_boxes += boxed
+        elif starts and (start := starts.pop()):
+            open_boxes -= 1
+            if not open_boxes:
+                contents.append(text[start : mark.start()].strip())
     return contents
 
 
