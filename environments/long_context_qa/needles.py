@@ -16,6 +16,10 @@ from environments.long_context_qa.tokens import Counter, fit, sentence_tokens
 from environments.long_context_qa.words import COMMON, KEY_FIRSTS, KEY_SECONDS
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+OTHER_CODES = ("serial number", "locker number", "former access code", "customer number")
+DECOYS = len(OTHER_CODES)
+"""Numbers beside the codes, one of them of the first thing that is asked for."""
+
 FREQUENT = 3
 """How many words of a stream are asked for."""
 
@@ -44,7 +48,7 @@ def lay_out(needle: Needle, level: Level, ending: str, count: Counter) -> tuple[
 
 
 def single(rng: random.Random, level: Level, count: Counter) -> Needle:
-    """One code in the whole text."""
+    """One access code in the whole text, and a few numbers of other kinds."""
     return _lookup(rng, level, count, keys=1, asked=1, values=1)
 
 
@@ -67,10 +71,11 @@ def _lookup(rng: random.Random, level: Level, count: Counter, *, keys: int, aske
     num = min(max(keys, asked), len(KEY_FIRSTS) * len(KEY_SECONDS) // 2)
     places = rng.sample(range(len(KEY_FIRSTS) * len(KEY_SECONDS)), num)
     names = [f"{KEY_FIRSTS[at % len(KEY_FIRSTS)]}-{KEY_SECONDS[at // len(KEY_FIRSTS)]}" for at in places]
-    codes = [str(code) for code in rng.sample(range(1_000_000, 10_000_000), num + values - 1)]
+    codes = [str(code) for code in rng.sample(range(1_000_000, 10_000_000), num + values - 1 + DECOYS)]
+    others = [codes.pop() for _ in range(DECOYS)]
     pairs = [(names[0], code) for code in codes[:values]] + list(zip(names[1:], codes[values:], strict=True))
     wanted = names[:asked]
-    rivals = [code for name, code in pairs if name not in wanted][:50]
+    rivals = others + [code for name, code in pairs if name not in wanted][:50]
     of_wanted = [code for name in wanted for other, code in pairs if other == name]
     if asked > 1:
         question = f"What are the access codes of {', '.join(wanted)}, in this order?"
@@ -82,6 +87,8 @@ def _lookup(rng: random.Random, level: Level, count: Counter, *, keys: int, aske
         question = f"What is the access code of {wanted[0]}?"
         answer = answers.name(of_wanted[0], rivals)
     said = [f"The access code of {name} is {code}." for name, code in pairs]
+    about = [wanted[0], *rng.choices(names, k=DECOYS - 1)]
+    said += [f"The {kind} of {name} is {code}." for kind, name, code in zip(OTHER_CODES, about, others, strict=True)]
     query = {"op": "codes", "keys": wanted}
     return Needle(question, answer, query, _hidden_in(rng, said, level, count), sentence_tokens(count))
 
@@ -143,7 +150,7 @@ def _hidden_in(
 
 
 def common_words(rng: random.Random, level: Level, count: Counter) -> Needle:
-    """A numbered list of words; a few stand in it four times as often as any other."""
+    """A numbered list of words; a few stand in it at least twice as often as any other."""
     words = rng.sample(COMMON, len(COMMON))
     wanted, others = words[:COMMONS], words[COMMONS:]
 

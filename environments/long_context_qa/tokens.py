@@ -24,10 +24,15 @@ from gym_core.errors import BadRequest
 
 ESTIMATE = "estimate: digits + numbers after a space + marks + line breaks + words + letters/16"
 
-_LETTERS = string.ascii_letters.encode()
-_DIGITS = b"0123456789"
-_BLANK = b" \t\r"
-_NO_WORDS = bytes(byte if byte in _LETTERS or byte >= 0x80 else 0x20 for byte in range(256))
+_BLANKS = (b" ", b"\t", b"\r")
+_FOLDED = bytes(
+    0x61 if chr(byte) in string.ascii_letters or byte >= 0x80 else 0x30 if chr(byte) in string.digits else byte
+    for byte in range(256)
+)
+"""Every letter, and every byte of a character beyond ASCII, as `a`; every digit as `0`."""
+
+_WORDS_ALONE = bytes(byte if byte == 0x61 else 0x20 for byte in range(256))
+
 
 
 class Counter(Hashable, Protocol):
@@ -45,19 +50,26 @@ class Estimate:
 
     def __call__(self, text: str) -> int:
         data = text.encode()
-        words = data.translate(_NO_WORDS).split()
-        letters = len(data.translate(_NO_WORDS, b" ").translate(None, b" "))
-        others = len(data.translate(None, _LETTERS + _BLANK + bytes(range(0x80, 0x100))))
-        spaced = sum(data.count(b" %d" % digit) for digit in range(10))
-        return others + spaced + len(words) + letters // 16
+        folded = data.translate(_FOLDED)
+        words = folded.translate(_WORDS_ALONE)
+        letters = folded.count(b"a")
+        others = len(data) - letters - sum(map(data.count, _BLANKS))
+        return others + folded.count(b" 0") + len(words.split()) + letters // 16
+
 
 
 class TokenizerFile:
     """The tokens of a `tokenizer.json`; special tokens are not added."""
 
     def __init__(self, path: Path) -> None:
-        import tokenizers
-
+        try:
+            import tokenizers
+        except ModuleNotFoundError:
+            raise BadRequest(
+                "counting with a tokenizer needs the library `tokenizers`",
+                field="long_context_qa.tokenizer",
+                hint="pip install tokenizers, or leave PALAESTRA_LONG_CONTEXT_QA_TOKENIZER out for the estimate",
+            ) from None
         try:
             data = path.read_bytes()
             self._tokenizer = tokenizers.Tokenizer.from_buffer(data)
@@ -71,7 +83,7 @@ class TokenizerFile:
         self.name = f"{path.name} blake2b:{hashlib.blake2b(data, digest_size=6).hexdigest()}"
 
     def __call__(self, text: str) -> int:
-        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return len(self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0])
 
 
 @lru_cache(maxsize=4)
