@@ -188,12 +188,15 @@ def items(said: str) -> list[str]:
     """The folded items of a list."""
     if wrapped := _WRAPPED.match(_clean(said)):
         said = next(group for group in wrapped.groups() if group is not None)
-    parts = (_BULLET.sub("", part) for line in said.splitlines() for part in _BETWEEN.split(_BULLET.sub("", line)))
+    lines = (" ".join(line.split()) for line in said.splitlines())
+    parts = (_BULLET.sub("", part) for line in lines for part in _BETWEEN.split(_BULLET.sub("", line)))
     return [found for part in parts if (found := folded(part))]
 
 
 def _among(said: str, wanted: Sequence[str], rivals: Sequence[str], *, ordered: bool) -> tuple[str, str]:
     """`OPEN` where each wanted name stands once in the words, in order if that counts, and nothing that rivals it."""
+    if len(said) > OPEN_CHARS:
+        return WRONG, "not this answer alone"
     text = " ".join(_clean(said).split()).casefold()
     places = []
     for item in sorted(wanted, key=lambda item: -len(item)):

@@ -16,7 +16,9 @@ from typing import Any
 _LINE = re.compile(r"Final Answer:\s*\[(.*)\]")
 _STRICT = re.compile(r"[*_`\s]*final answer:[*_`\s]*\[([^\[\]]*)\][*_`\s.]*", re.IGNORECASE)
 _CLAIM = re.compile(r"final answer:", re.IGNORECASE)
-MAX_REASONING = 2_000_000
+MAX_WORK = 10**9
+"""Characters of reasoning times those of the prompt: about two seconds of matching."""
+
 WORDS = 16
 
 
@@ -37,12 +39,19 @@ def strict(nodes: list[str], text: str) -> tuple[float, str]:
 def published(
     nodes: list[str], overlap: tuple[str, str], text: str, reasoning: str, prompt: str
 ) -> tuple[float, str, dict[str, float]]:
-    """The public reward, the reason, and its two parts. `text` is all output text as it came."""
+    """The public reward, the reason, and its parts. `text` is all output text as it came.
+
+    The overlap is left out where it changes nothing; where it would take more than seconds, the reward is 0.0.
+    """
     score = f1(nodes, text)
     metric, rule = overlap
-    copied = _OVERLAPS[metric](_normal(reasoning[:MAX_REASONING]), _normal(prompt))
-    reward = score if rule == "base" else score * (1.0 - copied)
-    return reward, f"F1 {score:.3g}, overlap {copied:.3g}", {"answer_score": score, "reasoning_overlap": copied}
+    if not score or rule == "base":
+        return score, f"F1 {score:.3g}", {"answer_score": score}
+    if metric == "seq_match" and len(reasoning) * len(prompt) > MAX_WORK:
+        return 0.0, "the public overlap of so much reasoning takes too long", {"answer_score": score}
+    copied = _OVERLAPS[metric](_normal(reasoning), _normal(prompt))
+    parts = {"answer_score": score, "reasoning_overlap": copied}
+    return score * (1.0 - copied), f"F1 {score:.3g}, overlap {copied:.3g}", parts
 
 
 def f1(nodes: Iterable[str], text: str) -> float:

@@ -34,7 +34,6 @@ _FOLDED = bytes(
 _WORDS_ALONE = bytes(byte if byte == 0x61 else 0x20 for byte in range(256))
 
 
-
 class Counter(Hashable, Protocol):
     """Counts the tokens of a text. `name` is what a row says about it."""
 
@@ -55,7 +54,6 @@ class Estimate:
         letters = folded.count(b"a")
         others = len(data) - letters - sum(map(data.count, _BLANKS))
         return others + folded.count(b" 0") + len(words.split()) + letters // 16
-
 
 
 class TokenizerFile:

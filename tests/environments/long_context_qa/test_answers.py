@@ -94,6 +94,16 @@ def test_one_answer_is_right_wrong_or_a_matter_of_phrasing(answer, said, result)
     assert judged(answer, said)[0] == result
 
 
+@pytest.mark.parametrize(
+    "filling", [" ", "\t", "a ", "1 ", "1,", "{", "}", "; ", "and ", "14 March ", "- ", "*", "Answer:"]
+)
+def test_reading_is_linear_in_the_text(filling):
+    """Quadratic reading of 300,000 characters would take hours."""
+    for answer in (EUR, DAY, FALCON, SET, LIST):
+        said = f"Answer: x{filling * (300_000 // len(filling))}y"
+        assert grade(answer, said).reward == 0.0
+
+
 def test_long_phrasing_is_no_phrasing():
     assert judged(EUR, "the sum is 412,000 EUR " + "indeed " * 200)[0] == WRONG
 

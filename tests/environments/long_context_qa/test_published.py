@@ -48,6 +48,7 @@ def test_copying_the_prompt_into_the_reasoning_costs():
         assert graphwalks.published(["a"], (metric, "multiply"), answer, prompt, prompt)[0] == pytest.approx(0.0)
         assert graphwalks.published(["a"], (metric, "base"), answer, prompt, prompt)[0] == 1.0
         assert graphwalks.published(["a"], (metric, "multiply"), answer, "", prompt)[0] == 1.0
+    assert graphwalks.published(["a"], ("seq_match", "multiply"), answer, "x" * 10**5, "y" * 10**5)[0] == 0.0
     # "abcd" against "abxy": two of four characters match, ratio 2 * 2 / 8
     assert graphwalks.published(["a"], ("seq_match", "multiply"), answer, "abcd", "abxy")[0] == pytest.approx(0.5)
     words = [f"w{number}" for number in range(20)]  # five 16-grams, of which four are in nineteen of the words
