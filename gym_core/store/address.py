@@ -1,8 +1,8 @@
 """Where a store is: a file, or a database of a PostgreSQL server.
 
-    runs/store.db, sqlite:///runs/store.db                     token segments in runs/store.db.blobs/
-    postgresql://user@host/db                                  token segments where the database says (`settings.py`)
-    postgresql://user@host/db?blobs=/mnt/tokens                token segments there, e.g. a folder several machines mount
+    runs/store.db, sqlite:///runs/store.db          token segments in runs/store.db.blobs/
+    postgresql://user@host/db                       token segments where the database says (`settings.py`)
+    postgresql://user@host/db?blobs=/mnt/tokens     token segments there, a folder that several machines may mount
 
 A password need not stand in an address, where process lists show it: `PALAESTRA_STORE_PASSWORD` or `store_password` in
 the secrets file is used where the address has none, then whatever libpq finds (`~/.pgpass`, `PGPASSWORD`).

@@ -46,9 +46,7 @@ class BlobWriter:
     `sync` also forces the bytes to the disk, so that they outlive the machine and not only the process.
     """
 
-    def __init__(
-        self, folder: Path, sync: bool = False, segment_bytes: int = SEGMENT_BYTES, suffix: str = RAW
-    ) -> None:
+    def __init__(self, folder: Path, sync: bool = False, segment_bytes: int = SEGMENT_BYTES, suffix: str = RAW) -> None:
         self._folder = folder
         self._sync = sync
         self._segment_bytes = segment_bytes

@@ -158,7 +158,7 @@ def _repack(engines: Engines, reader: BlobReader, path: Path, rows: Sequence[Any
 
 
 def _move(engine: Engine, old_file: str, writer: BlobWriter, moved: list[tuple[int, bytes]]) -> None:
-    """Bytes first, synced; then the rows, in one transaction. A row that was pruned meanwhile is not there to change."""
+    """Bytes first, synced; then the rows, in one transaction. A row pruned meanwhile is not there to change."""
     places = writer.append([data for _, data in moved])
     changes = [
         {"old_seq": seq, "old_file": old_file, **{f"new_blob_{name}": value for name, value in ref._asdict().items()}}

@@ -98,6 +98,8 @@ def _vacuum(engines: Engines) -> bool:
     try:
         with engines.read.connect() as connection:
             connection.exec_driver_sql("VACUUM")
-    except OperationalError:  # somebody writes, or there is no room for a second copy: the file stays as large as it was
+    except (
+        OperationalError
+    ):  # somebody writes, or there is no room for a second copy: the file stays as large as it was
         return False
     return True

@@ -61,7 +61,7 @@ def postgres() -> Iterator[str]:
     options = {"cwd": folder, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(folder)}, **owner}
     try:
         made = subprocess.run(
-            [binaries / "initdb", "-D", data, "-A", "trust", "-U", "palaestra", "-N", "-E", "UTF8", "--no-instructions"],
+            [binaries / "initdb", "-D", data, "-A", "trust", "-U", "palaestra", "-N", "-E", "UTF8"],
             capture_output=True, text=True, timeout=120, check=False, **options,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
@@ -76,7 +76,9 @@ def postgres() -> Iterator[str]:
         try:
             yield f"postgresql://palaestra@/postgres?host={quote(str(folder))}"
         finally:
-            subprocess.run([*control, "-m", "immediate", "stop"], capture_output=True, timeout=90, check=False, **options)
+            subprocess.run(
+                [*control, "-m", "immediate", "stop"], capture_output=True, timeout=90, check=False, **options
+            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from gym_core.contracts import Outcome, Rollout, TaskProfile, TraceInfo, Verdict
 from gym_core.errors import BadRequest, Conflict, ErrorInfo, Unavailable, UnknownName
 from gym_core.store import Run, Store
+from gym_core.store.models import TaskRow
 
 
 def make_rollout(name: str = "r1", **changes: Any) -> Rollout:
@@ -227,9 +229,8 @@ async def test_the_row_that_was_played_is_kept_once(store: Store) -> None:
     assert stored["other"].blob == b"y"
     found = await store.get_stored("r1", blobs=False)
     assert found == (make_rollout("r1"), b"", row)
-    from sqlalchemy import text
-
-    assert await store._reading.ask(lambda connection: connection.execute(text("SELECT count(*) FROM tasks")).scalar()) == 2
+    rows = select(func.count()).select_from(TaskRow)
+    assert await store._reading.ask(lambda connection: connection.execute(rows).scalar()) == 2
 
 
 async def test_what_is_stored_is_counted_by_run_and_by_outcome(store: Store) -> None:
@@ -245,7 +246,11 @@ async def test_what_is_stored_is_counted_by_run_and_by_outcome(store: Store) -> 
 async def test_two_stores_of_one_place_write_and_read_at_once(place: str) -> None:
     async with await Store.open(place) as one, await Store.open(place) as two:
         await asyncio.gather(
-            *(store.put_rollout(make_rollout(f"r{n}"), bytes([w])) for n in range(100) for w, store in enumerate((one, two)))
+            *(
+                store.put_rollout(make_rollout(f"r{n}"), bytes([w]))
+                for n in range(100)
+                for w, store in enumerate((one, two))
+            )
         )
         kept = {rollout.rollout_id: blob async for rollout, blob in one.iter_rollouts()}
         assert sorted(kept) == sorted(f"r{n}" for n in range(100)), "none is doubled"
