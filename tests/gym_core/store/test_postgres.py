@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,14 @@ from gym_core.contracts import Outcome, Rollout
 from gym_core.errors import BadRequest, Unavailable, UnknownName
 from gym_core.store import Store, StoreFault, engine
 
-pytestmark = pytest.mark.postgres
-psycopg = pytest.importorskip("psycopg", reason="pip install 'palaestra[postgres]'")
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("postgres")]
+
+
+def connect(address: str, **options: Any) -> Any:
+    """A connection that is not the store's."""
+    import psycopg
+
+    return psycopg.connect(address.partition("&blobs=")[0], **options)
 
 
 def rollout(name: str) -> Rollout:
@@ -21,7 +28,7 @@ def rollout(name: str) -> Rollout:
 
 def hang_up(address: str) -> int:
     """End every connection of ours but this one, as a server does that is started anew."""
-    with psycopg.connect(address, autocommit=True) as connection:
+    with connect(address, autocommit=True) as connection:
         ended = connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'palaestra'"
         ).fetchall()
@@ -60,7 +67,7 @@ async def test_a_lock_that_another_writer_keeps_is_a_typed_error(
     opening = await Store.open(schema)
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.02)
     async with opening, await Store.open(schema) as store:
-        with psycopg.connect(postgres) as other:
+        with connect(postgres) as other:
             other.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
             with pytest.raises(StoreFault, match="kept the database locked"):
                 await store.put_rollout(rollout("r1"), b"a")
@@ -99,7 +106,7 @@ async def test_an_empty_database_is_no_store_unless_one_may_be_made(schema: str)
 
 
 async def test_a_database_of_another_program_is_left_alone(postgres: str, schema: str) -> None:
-    with psycopg.connect(schema.partition("&blobs=")[0], autocommit=True) as connection:
+    with connect(schema, autocommit=True) as connection:
         connection.execute("CREATE TABLE theirs (x int)")
         with pytest.raises(BadRequest, match="database of another program"):
             await Store.open(schema)
