@@ -110,7 +110,12 @@ class EnvironmentService:
 
     def restore(self) -> None:
         """Begin to bring back the sessions that a server before this one left."""
-        self.sessions.restore(lambda row: self._ask("resolve", row))
+        self.sessions.restore(self._resolve_again)
+
+    async def _resolve_again(self, row: dict[str, Any]) -> Task:
+        with author("restore"):
+            task: Task = await self._ask("resolve", row)
+            return task
 
     async def close(self) -> None:
         """Leave sessions to the next server where they are kept, else close them; forget the groups, take no more

@@ -22,7 +22,7 @@ from gym_core.environment import Environment, Session
 from gym_core.errors import BadSession, Busy, EnvironmentFault, PalaestraError
 from gym_core.host import settle
 from gym_core.session_ids import SessionIds
-from gym_core.snapshots import Snapshots
+from gym_core.snapshots import Snapshot, Snapshots
 
 log = logging.getLogger("palaestra.sessions")
 
@@ -181,20 +181,25 @@ class Sessions:
             self._restoring = asyncio.get_running_loop().create_task(self._restore(self._snapshots, resolve))
 
     async def _restore(self, snapshots: Snapshots, resolve: Callable[[dict[str, Any]], Awaitable[Task]]) -> None:
-        for snapshot in snapshots.load():
-            try:
-                session = snapshots.revive(snapshot, await resolve(snapshot.row))
-            except (PalaestraError, ValueError, TypeError) as error:
-                log.warning("a session of %s cannot go on: %s", self._environment.name, error)
-                snapshots.drop(snapshot.session_id)
-                continue
-            idle_s = max(0.0, time.time() - snapshot.saved_at)
-            held = _Held(session, self._clock() - idle_s, snapshot.key, snapshot.row)
-            self._held[snapshot.session_id] = held
-            if snapshot.key:
-                future = self._keys[snapshot.key] = asyncio.get_running_loop().create_future()
-                future.set_result(snapshot.session_id)
-        self._restoring = None
+        try:
+            for snapshot in snapshots.load():
+                try:
+                    session = snapshots.revive(snapshot, await resolve(snapshot.row))
+                except (PalaestraError, ValueError, TypeError) as error:
+                    log.warning("a session of %s cannot go on: %s", self._environment.name, error)
+                    snapshots.drop(snapshot.session_id)
+                else:
+                    self._take_up(session, snapshot)
+        finally:
+            self._restoring = None
+
+    def _take_up(self, session: Session, snapshot: Snapshot) -> None:
+        idle_s = max(0.0, time.time() - snapshot.saved_at)
+        held = _Held(session, self._clock() - idle_s, snapshot.key, snapshot.row)
+        self._held[snapshot.session_id] = held
+        if snapshot.key:
+            future = self._keys[snapshot.key] = asyncio.get_running_loop().create_future()
+            future.set_result(snapshot.session_id)
 
     async def leave_all(self) -> None:
         """This server ends: sessions with snapshots stay for the next one, all others are closed."""

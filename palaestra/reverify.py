@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -22,7 +22,7 @@ from agent_server.policy import Policy, Turn
 from gym_core.client import Client
 from gym_core.contracts import Grading, Rollout, RunOptions, Task
 from gym_core.errors import PalaestraError
-from gym_core.store import Stored
+from gym_core.store import Store, Stored
 
 Items = list[dict[str, Any]]
 UNITS = 16
@@ -98,23 +98,27 @@ class Regrader:
         self._rows = rows or {}
         self._mark = secrets.token_hex(4)
 
-    async def run(self, rollouts: AsyncIterator[Stored], heard: Callable[[], None] = lambda: None) -> list[Regraded]:
-        """Every rollout that has a verdict, graded again; members of a group together."""
-        units: dict[str, list[Stored]] = {}
-        async for stored in rollouts:
-            if stored.rollout.verdict is not None:
-                units.setdefault(stored.rollout.group_id or f"~{stored.rollout.rollout_id}", []).append(stored)
-        gate = asyncio.Semaphore(UNITS)
+    async def run(
+        self, store: Store, run_id: str, environment: str | None = None, heard: Callable[[], None] = lambda: None
+    ) -> list[Regraded]:
+        """Every rollout of a run that has a verdict, graded again, in order of id; members of a group together."""
+        units: dict[str, list[str]] = {}
+        async for rollout, _ in store.iter_rollouts(run_id, environment=environment, blobs=False):
+            if rollout.verdict is not None:
+                units.setdefault(rollout.group_id or f"~{rollout.rollout_id}", []).append(rollout.rollout_id)
+        waiting = iter(units.values())
+        results: list[Regraded] = []
 
-        async def unit(members: list[Stored]) -> list[Regraded]:
-            async with gate:
-                graded = await asyncio.gather(*(self.regrade(one, len(members)) for one in members))
-            for _ in graded:
-                heard()
-            return list(graded)
+        async def grade_units() -> None:
+            for names in waiting:
+                members = [await store.get_stored(name, blobs=False) for name in names]
+                found = [member for member in members if member is not None]
+                results.extend(await asyncio.gather(*(self.regrade(one, len(found)) for one in found)))
+                for _ in found:
+                    heard()
 
-        done = await asyncio.gather(*(unit(members) for members in units.values()))
-        return [one for members in done for one in members]
+        await asyncio.gather(*(grade_units() for _ in range(UNITS)))
+        return sorted(results, key=lambda one: one.rollout_id)
 
     async def regrade(self, stored: Stored, group_size: int = 1) -> Regraded:
         """One rollout. Never raises for what happens to it."""

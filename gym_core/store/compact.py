@@ -31,6 +31,8 @@ LOCK_FILE = "maintenance.lock"
 _BATCH = 500
 """Rows changed in one transaction: writers wait for it."""
 
+_BATCH_BYTES = 32 << 20
+
 _IN_SEGMENT = select(RolloutRow.seq, *PLACE).where(RolloutRow.blob_file == bindparam("file")).order_by(RolloutRow.seq)
 _USED = select(func.count(), func.sum(RolloutRow.blob_length)).where(RolloutRow.blob_file == bindparam("file"))
 _NAMED = select(RolloutRow.blob_file).where(RolloutRow.blob_file != "").distinct()
@@ -140,19 +142,24 @@ def _tidy(engines: Engines, reader: BlobReader, path: Path, result: Compacted) -
 def _repack(engines: Engines, reader: BlobReader, path: Path, rows: Sequence[Any], result: Compacted) -> None:
     """Copy what can be read into a new segment and let the rows point there."""
     writer = BlobWriter(engines.blobs, sync=True, suffix=PACKED)
+    moved: list[tuple[int, bytes]] = []
+    held = 0
     try:
-        for start in range(0, len(rows), _BATCH):
-            moved = []
-            for row in rows[start : start + _BATCH]:
-                ref = BlobRef(*row[1:])
-                try:
-                    stored = reader.read_stored(ref)
-                except StoreFault as fault:
-                    result.damaged.append(fault.message)
-                    continue
-                moved.append((row.seq, stored if path.suffix == PACKED else pack(stored)))
-            _move(engines.write, path.name, writer, moved)
-            result.blobs += len(moved)
+        for row in rows:
+            ref = BlobRef(*row[1:])
+            try:
+                stored = reader.read_stored(ref)
+            except StoreFault as fault:
+                result.damaged.append(fault.message)
+                continue
+            moved.append((row.seq, stored if path.suffix == PACKED else pack(stored)))
+            held += len(moved[-1][1])
+            if len(moved) >= _BATCH or held >= _BATCH_BYTES:
+                _move(engines.write, path.name, writer, moved)
+                result.blobs += len(moved)
+                moved, held = [], 0
+        _move(engines.write, path.name, writer, moved)
+        result.blobs += len(moved)
     finally:
         writer.close()
 

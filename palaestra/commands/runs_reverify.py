@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 @click.option(
     "--rows", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="task rows, JSONL, by task id"
 )
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, path_type=Path),
+    help="TOML with a [judge]",
+)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="a line of JSON for each rollout")
 @click.option("--limit", default=20, show_default=True, help="changed verdicts shown in the table")
 @click.option("--exit-code", is_flag=True, help="end with 1 where a verdict changed")
@@ -41,6 +48,7 @@ def command(
     grading: str | None,
     urls: tuple[str, ...],
     rows: Path | None,
+    config_file: Path | None,
     output: Path | None,
     limit: int,
     exit_code: bool,
@@ -55,7 +63,8 @@ def command(
     """
     from palaestra.reverify import summary
 
-    results = asyncio.run(_reverify(run, environment, grading, parse_pairs(urls, "--url"), rows, paths, place, as_json))
+    services = _Services(parse_pairs(urls, "--url"), paths, config_file)
+    results = asyncio.run(_reverify(run, environment, grading, services, rows, place, as_json))
     if output is not None:
         output.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in results))
     told = summary(results)
@@ -75,9 +84,8 @@ async def _reverify(
     run: str,
     environment: str | None,
     grading: str | None,
-    urls: dict[str, str],
+    services: _Services,
     rows: Path | None,
-    paths: tuple[Path, ...],
     place: Place,
     quiet: bool,
 ) -> list[Any]:
@@ -89,31 +97,40 @@ async def _reverify(
         store, run_id = await stack.enter_async_context(place.run(run))
         names = {total.environment for total in await store.totals(run_id) if total.rewarded}
         names &= {environment} if environment else names
-        clients = await _services(sorted(names), urls, paths, stack)
+        clients = await services.open(sorted(names), stack)
         regrader = Regrader(clients, grading=Grading(grading) if grading else None, rows=_rows(rows))
         stack.push_async_callback(regrader.close)
         total = sum(one.rewarded for one in await store.totals(run_id) if one.environment in names)
         with bar("rollouts", total, quiet) as advance:
-            stored = store.iter_stored(run_id, environment=environment, blobs=False)
-            return await regrader.run(stored, advance)
+            return await regrader.run(store, run_id, environment, advance)
 
 
-async def _services(
-    names: list[str], urls: dict[str, str], paths: tuple[Path, ...], stack: AsyncExitStack
-) -> dict[str, Client]:
-    """A client for each environment: of the service that was named, else of one in this process."""
-    from gym_core.registry import Registry
-    from gym_core.serve import start
-    from gym_core.server import build_app
-    from palaestra.house import connect
+@dataclass(slots=True, frozen=True)
+class _Services:
+    """Where verdicts come from: services that were named, for all others one in this process."""
 
-    clients = {name: connect(urls[name]) for name in names if name in urls}
-    here = [name for name in names if name not in urls]
-    if here:
-        registry = Registry.discover(paths)
-        served = await stack.enter_async_context(await start(build_app([registry.load(name) for name in here])))
-        clients |= {name: connect(f"{served.url}/{name}") for name in here}
-    return clients
+    urls: dict[str, str]
+    paths: tuple[Path, ...]
+    config_file: Path | None
+
+    async def open(self, names: list[str], stack: AsyncExitStack) -> dict[str, Client]:
+        """A client for each environment."""
+        from gym_core.config import load
+        from gym_core.judge.config import JudgeConfig
+        from gym_core.registry import Registry
+        from gym_core.serve import start
+        from gym_core.server import build_app
+        from palaestra.house import connect
+
+        clients = {name: connect(self.urls[name]) for name in names if name in self.urls}
+        here = [name for name in names if name not in self.urls]
+        if here:
+            registry = Registry.discover(self.paths)
+            judge = load(JudgeConfig, file=self.config_file, section="judge")
+            app = build_app([registry.load(name) for name in here], judge=judge)
+            served = await stack.enter_async_context(await start(app))
+            clients |= {name: connect(f"{served.url}/{name}") for name in here}
+        return clients
 
 
 def _rows(path: Path | None) -> dict[str, dict[str, Any]]:

@@ -215,6 +215,22 @@ async def test_a_damaged_snapshot_is_forgotten_and_others_go_on(tmp_path: Path, 
     assert not path.exists()
 
 
+async def test_a_task_that_can_no_longer_be_made_ends_that_session_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shop(tmp_path) as client:
+        session, _ = await seed(client)
+
+    def broken(self: Shop, rng: random.Random, level: int) -> dict[str, Any]:
+        raise KeyError("a table that is gone")
+
+    monkeypatch.setattr(Shop, "make", broken)
+    async with shop(tmp_path) as client:
+        with pytest.raises(BadSession):
+            await call(client, session, "draw")
+    assert not any(tmp_path.rglob("*.session"))
+
+
 async def test_sessions_of_another_version_are_not_continued(tmp_path: Path) -> None:
     async with shop(tmp_path) as client:
         session, _ = await seed(client)

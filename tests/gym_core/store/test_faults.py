@@ -177,6 +177,40 @@ def test_a_full_disk_is_a_typed_error_and_the_store_goes_on(tmp_path: Path) -> N
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY, "only the child was limited"
 
 
+@pytest.mark.postgres
+async def test_segments_that_find_the_disk_full_are_a_typed_error_beside_a_server(schema: str) -> None:
+    program = """
+        import asyncio, resource, sys
+        from gym_core.contracts import Outcome, Rollout
+        from gym_core.store import Store, StoreFault
+
+        def rollout(name):
+            return Rollout(rollout_id=name, environment="e", task_id="t", outcome=Outcome.SCORED)
+
+        async def main(place):
+            async with await Store.open(place) as store:
+                await store.put_rollout(rollout("before"), b"a" * 1000)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+                small, big = await asyncio.gather(
+                    store.put_rollout(rollout("small"), b"s"),
+                    store.put_rollout(rollout("big"), b"b" * 3000),
+                    return_exceptions=True,
+                )
+                print(small, type(big).__name__)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+                await store.put_rollout(rollout("big"), b"c" * 3000)
+                print([(one.rollout_id, len(blob), blob[:1]) async for one, blob in store.iter_rollouts()])
+
+        asyncio.run(main(sys.argv[1]))
+    """
+    done = run_program(program, schema)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "None StoreFault",
+        "[('before', 1000, b'a'), ('small', 1, b's'), ('big', 3000, b'c')]",
+    ]
+
+
 async def test_a_row_that_was_changed_from_outside_is_named(store: Store) -> None:
     await store.put_rollout(make_rollout())
     await store._change(lambda connection: connection.exec_driver_sql("UPDATE rollouts SET record = '{'"))
