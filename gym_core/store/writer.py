@@ -19,12 +19,16 @@ from sqlalchemy import Connection, Engine
 
 from gym_core.errors import Unavailable
 from gym_core.store.blobs import BlobRef, BlobWriter
-from gym_core.store.dialect import insert_into
+from gym_core.store.dialect import keep_first
 from gym_core.store.fault import fault_of, lost_connection
 from gym_core.store.models import RolloutRow, TaskRow
 
 MAX_BATCH = 256
 """Rollouts in one transaction, so that a crowd does not hold the write lock for long."""
+
+
+_INSERT_ROLLOUT = keep_first(RolloutRow.__table__, "rollout_id")
+_INSERT_TASK = keep_first(TaskRow.__table__, "task_key")
 
 
 @dataclass(slots=True, eq=False)
@@ -136,10 +140,8 @@ class Writer:
         """Task rows first, in this same transaction: whoever tidies up never sees one without its rollout."""
         tasks = {put.task["task_key"]: put.task for put in puts if put.task is not None}
         if tasks:
-            known = insert_into(connection, TaskRow.__table__).on_conflict_do_nothing(index_elements=["task_key"])
-            connection.execute(known, list(tasks.values()))
-        first = insert_into(connection, RolloutRow.__table__).on_conflict_do_nothing(index_elements=["rollout_id"])
-        connection.execute(first, [_full_row(put) for put in puts])
+            connection.execute(_INSERT_TASK[connection.dialect.name], list(tasks.values()))
+        connection.execute(_INSERT_ROLLOUT[connection.dialect.name], [_full_row(put) for put in puts])
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
