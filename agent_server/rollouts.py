@@ -122,7 +122,7 @@ class Rollouts:
                 self._running.release()
         if self._store is not None:
             # Taken back or not, what was played is kept.
-            await asyncio.shield(self._store.put_rollout(play.rollout, play.blob))
+            await asyncio.shield(self._store.put_rollout(play.rollout, play.blob, request.row))
         return play
 
     async def stored(self, rollout_id: str) -> tuple[Rollout, bytes] | None:

@@ -131,9 +131,11 @@ class Environment:
     every reward, `published_range` those of the published grading where they are others; `max_steps` bounds the
     policy's turns of a rollout, `max_turns` the user's messages, the prompt included, where there is a `user`;
     `worker` moves the heavy methods into worker processes, where each call may take `verify_timeout_s`;
-    `session_ttl_s` is how long an idle session lives; `group_deadline_s` how long a group verdict waits for its last
-    member. `needs_judge` refuses verdicts where the service has no judge, instead of giving those of `verify` alone.
-    `pure` False keeps verdicts out of the cache: they depend on more than task and reply (a clock, a service
+    `session_ttl_s` is how long an idle session lives; `state_type` declares the type of a session's state (a msgspec
+    Struct or a dataclass whose fields are all there is): such sessions survive a restart of a server with a
+    `state_dir`; found by itself where `setup` returns a Struct. `group_deadline_s` how long a group verdict waits for
+    its last member. `needs_judge` refuses verdicts where the service has no judge, instead of giving those of `verify`
+    alone. `pure` False keeps verdicts out of the cache: they depend on more than task and reply (a clock, a service
     elsewhere). Verdicts of sessions are never cached.
     """
 
@@ -147,6 +149,7 @@ class Environment:
     worker: ClassVar[bool] = False
     verify_timeout_s: ClassVar[float] = 10.0
     session_ttl_s: ClassVar[float] = 900.0
+    state_type: ClassVar[type | None] = None
     group_deadline_s: ClassVar[float] = 120.0
     needs_judge: ClassVar[bool] = False
     pure: ClassVar[bool] = True

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from gym_core.contracts import PendingVerdict, RunOptions, Task, UserMessage, Verdict
@@ -34,6 +35,7 @@ from gym_core.reply import read_reply
 from gym_core.seeds import rng
 from gym_core.service_config import EnvironmentServiceConfig
 from gym_core.sessions import Sessions
+from gym_core.snapshots import Snapshots, state_type
 from gym_core.verdict_cache import VerdictCache, verdict_key
 from gym_core.workers import WorkerPool
 
@@ -61,7 +63,13 @@ class EnvironmentService:
         self.environment = loaded.cls()
         self.host = Host(self.environment)
         self.config = config
-        self.sessions = Sessions(self.environment, secret=secret, worker=worker, capacity=config.session_capacity)
+        self.sessions = Sessions(
+            self.environment,
+            secret=secret,
+            worker=worker,
+            capacity=config.session_capacity,
+            snapshots=self._snapshots(worker),
+        )
         self.groups = Groups(self._judge_group, self.environment.group_deadline_s)
         self.judging = Judging(self.environment, judge)
         self.cache = cache if self.host.cacheable else None
@@ -77,6 +85,12 @@ class EnvironmentService:
                 max_jobs=config.worker_jobs,
                 crew=crew,
             )
+
+    def _snapshots(self, worker: str) -> Snapshots | None:
+        kind = state_type(type(self.environment)) if self.config.state_dir else None
+        if kind is None:
+            return None
+        return Snapshots(Path(self.config.state_dir) / worker / self.loaded.name, self.environment, kind)
 
     @property
     def name(self) -> str:
@@ -107,10 +121,20 @@ class EnvironmentService:
             "session_ttl_s": self.sessions.ttl_s,
         }
 
+    def restore(self) -> None:
+        """Begin to bring back the sessions that a server before this one left."""
+        self.sessions.restore(self._resolve_again)
+
+    async def _resolve_again(self, row: dict[str, Any]) -> Task:
+        with author("restore"):
+            task: Task = await self._ask("resolve", row)
+            return task
+
     async def close(self) -> None:
-        """Close every session, forget the groups, take no more jobs; workers of its own are killed."""
+        """Leave sessions to the next server where they are kept, else close them; forget the groups, take no more
+        jobs; workers of its own are killed."""
         await self.groups.close()
-        await self.sessions.close_all()
+        await self.sessions.leave_all()
         if self.pool is not None:
             await self.pool.close()
 

@@ -28,6 +28,7 @@ def installed() -> dict[str, bool]:
         "published rows": (ROOT.parent / "shared" / "rows").is_dir(),
         "bubblewrap": shutil.which("bwrap") is not None,
         "lean": _lean(),
+        "postgresql": _module("psycopg") and _postgresql(),
         "gpu": _gpu(),
     }
 
@@ -41,6 +42,12 @@ def _lean() -> bool:
 
 def _module(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
+
+
+def _postgresql() -> bool:
+    """A server that tests can start: on the path, or where Debian keeps it."""
+    found = shutil.which("initdb") and shutil.which("postgres")
+    return bool(found) or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
 def _gpu() -> bool:

@@ -31,6 +31,7 @@ _MODULES = {
     "transformers": "transformers (oracle)",
     "openai": "openai client",
     "triton": "triton (interpreter)",
+    "psycopg": "postgresql",
 }
 _FILES = {"tests/gym_core/sandbox/test_bubblewrap.py": "bubblewrap"}
 _used: set[str] = set()
