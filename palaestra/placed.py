@@ -47,7 +47,7 @@ def place_learner(recipe: Recipe, vocab_size: int, num_threads: int, directory: 
     """A learner with fresh weights for a tokenizer of this size, or with those of a checkpoint in `directory`."""
     torch.set_num_threads(num_threads)
     made = build_learner(msgspec.structs.replace(recipe, vocab_size=vocab_size), directory)
-    return PlacedLearner(made.model, recipe.grpo, recipe.objective, seed=recipe.seed)
+    return PlacedLearner(made.model, recipe.learning, recipe.objective, seed=recipe.seed)
 
 
 class PolicyHost:

@@ -1,13 +1,19 @@
-"""Checkpoints that are whole or absent: written beside their place, synced, renamed into it.
+"""Checkpoints that are whole or absent: written beside their place, synced, renamed to a name that was never used.
 
 checkpoints/step-000010/model/        released names and config, loads anywhere
                         learner.pt    optimizer, generator, version
-                        state.json    step, curriculum, recipe
+                        state.json    step, curriculum, recipe, held-out reward
+            latest, best              links to two of them, swapped in one rename
+
+A step that is saved again gets another folder (`step-000010~1`) before the older one goes, so at no moment is there
+no checkpoint. What goes is hidden by a rename first: a folder with a visible name is always complete.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,52 +22,129 @@ from typing import Any
 import msgspec
 
 from gym_core.errors import BadRequest
+from trainer.disk import space_for
+from trainer.draws import Drawn
 from trainer.placement import Handle
 
 CHECKPOINT_VERSION = 1
+STAGE = "checkpoint"
+LATEST, BEST = "latest", "best"
+_NAME = re.compile(r"step-(\d+)(?:~(\d+))?")
 
 
 class State(msgspec.Struct, kw_only=True):
-    """What a resume needs beside the learner: the next step to do, and the curriculum."""
+    """What a resume needs beside the learner: the next step to do, the curriculum, the tasks that are drawn already.
+
+    `score`: held-out reward of these weights, where they were validated.
+    """
 
     step: int
     version: int
     recipe: dict[str, Any]
     curriculum: dict[str, Any] = {}
+    drawn: dict[int, Drawn] = {}
+    score: float | None = None
     extra: dict[str, Any] = {}
     checkpoint_version: int = CHECKPOINT_VERSION
 
 
 class Checkpoints:
-    """The checkpoints of one run; the newest `keep` stay."""
+    """The checkpoints of one run, written by one process; the newest `keep` stay, and the best."""
 
     def __init__(self, directory: Path, keep: int = 2) -> None:
         self.directory, self.keep = directory, keep
 
     async def save(self, learner: Handle, state: State) -> Path:
-        """Write one and drop the oldest. The learner writes its part where it lives."""
-        final = self.directory / f"step-{state.step:06d}"
-        partial = self.directory / f".partial-{state.step:06d}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        await learner.call("save", str(partial))
-        (partial / "state.json").write_bytes(msgspec.json.encode(state))
-        _sync(partial)
-        if final.exists():
-            shutil.rmtree(final)
-        partial.rename(final)
-        _sync_directory(self.directory)
-        for old in self.all()[: -self.keep]:
-            shutil.rmtree(old)
+        """Write one and drop what is too old. The learner writes its part where it lives.
+
+        Raises DiskFull, naming the file, when there is no room: the older checkpoints are as they were.
+        """
+        self._sweep()
+        final = self._unused(state.step)
+        partial = self.directory / f".partial-{final.name}"
+        try:
+            with space_for(partial, STAGE):
+                partial.mkdir(parents=True)
+                await learner.call("save", str(partial))
+                (partial / "state.json").write_bytes(msgspec.json.encode(state))
+                _sync(partial)
+                partial.rename(final)
+                _sync_directory(self.directory)
+                self._link(LATEST, final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)  # after the rename there is nothing; before it, room is made
+        self._prune()
         return final
 
     def all(self) -> list[Path]:
-        """Complete checkpoints, oldest first."""
-        return sorted(path for path in self.directory.glob("step-*") if (path / "state.json").is_file())
+        """Complete checkpoints, one for each step, oldest first."""
+        newest: dict[int, Path] = {}
+        for path in sorted(self._folders(), key=_order):
+            newest[_order(path)[0]] = path
+        return [newest[step] for step in sorted(newest)]
 
     def latest(self) -> Path | None:
         found = self.all()
         return found[-1] if found else None
+
+    def best(self) -> Path | None:
+        """The one with the highest held-out reward, the earliest of equals; None where nothing was validated."""
+        scores = {path: _score(path) for path in self.all()}
+        known = {path: score for path, score in scores.items() if score is not None}
+        return max(known, key=lambda path: known[path]) if known else None
+
+    def best_score(self) -> float:
+        """-inf where nothing was validated."""
+        found = self.best()
+        score = None if found is None else _score(found)
+        return -math.inf if score is None else score
+
+    def _folders(self) -> list[Path]:
+        if not self.directory.is_dir():
+            return []
+        return [p for p in self.directory.iterdir() if _NAME.fullmatch(p.name) and (p / "state.json").is_file()]
+
+    def _unused(self, step: int) -> Path:
+        """A name for this step that sorts behind all that it had."""
+        had = [_order(path)[1] for path in self._folders() if _order(path)[0] == step]
+        return self.directory / (f"step-{step:06d}~{max(had) + 1}" if had else f"step-{step:06d}")
+
+    def _link(self, name: str, target: Path) -> None:
+        """Let a link show this checkpoint: before the rename it shows the last one, after it this one."""
+        fresh = self.directory / f".{name}"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target.name)
+        fresh.rename(self.directory / name)
+        _sync_directory(self.directory)
+
+    def _prune(self) -> None:
+        """Drop what is too old and what was replaced; best is linked anew first, so no link shows what is gone."""
+        kept = set(self.all()[-self.keep :])
+        if (best := self.best()) is not None:
+            self._link(BEST, best)
+            kept.add(best)
+        for old in self._folders():
+            if old not in kept:
+                hidden = self.directory / f".old-{old.name}"
+                old.rename(hidden)
+                shutil.rmtree(hidden)
+
+    def _sweep(self) -> None:
+        """What an earlier process left half-written or half-deleted."""
+        for leftover in [*self.directory.glob(".partial-*"), *self.directory.glob(".old-*")]:
+            shutil.rmtree(leftover)
+
+
+def _order(path: Path) -> tuple[int, int]:
+    """(step, how often it was saved before)."""
+    found = _NAME.fullmatch(path.name)
+    assert found is not None
+    return int(found[1]), int(found[2] or 0)
+
+
+def _score(path: Path) -> float | None:
+    score = read_state(path).score
+    return None if score is None or math.isnan(score) else score
 
 
 def read_state(path: Path) -> State:

@@ -4,6 +4,7 @@
 [sft]                     warm start
 [grpo]                    reinforcement
 [objective]               what it optimises: a preset by name, or its parts
+[overlap]                 sampling the next step while this one trains
 [length]                  group relative length control
 [eval]                    held-out tasks
 [model]                   overrides of the `base` shape
@@ -203,6 +204,23 @@ class EvalRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError(f"`every` is a number of steps, or 0 for never, not {self.every}")
 
 
+class OverlapRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Playing ahead: with `steps` = 1 the next step is sampled while this one trains, 0 for one after the other.
+
+    Some tokens are then one version old; `objective.importance` weighs or masks them. `gate` replaces
+    `grpo.mismatch_gate`, which knows no such tokens (1.3 is what NeMo RL's asynchronous recipes are held to).
+    """
+
+    steps: int = 0
+    gate: float = 1.3
+
+    def __post_init__(self) -> None:
+        if self.steps not in (0, 1):
+            raise ValueError(f"`overlap.steps` is 0 or 1, not {self.steps}: tokens are one version old at most")
+        if self.gate < 1.0:
+            raise ValueError(f"`gate` bounds a mean of exp|d|, which is never under 1, not {self.gate}")
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a run depends on; with its seed it fixes the run.
 
@@ -222,6 +240,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sft: SftRecipe = SftRecipe()
     grpo: GrpoRecipe = GrpoRecipe()
     objective: ObjectiveRecipe = ObjectiveRecipe()
+    overlap: OverlapRecipe = OverlapRecipe()
     length: LengthRecipe = LengthRecipe()
     eval: EvalRecipe = EvalRecipe()
     layout: LayoutRecipe = LayoutRecipe()
@@ -235,6 +254,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("the `sft` arm is more warm start, and a run from a `checkpoint` has none")
         if not self.environments:
             raise ValueError("`environments` is empty: a recipe trains on at least one")
+        if self.overlap.steps and self.objective.importance == "off":
+            raise ValueError('`overlap` needs `objective.importance`: "off" trains stale tokens as if they were new')
+
+    @property
+    def learning(self) -> GrpoRecipe:
+        """`grpo` as the learner applies it: with overlap its gate is the overlap's."""
+        gate = max(self.overlap.gate, self.grpo.mismatch_gate) if self.overlap.steps else self.grpo.mismatch_gate
+        return msgspec.structs.replace(self.grpo, mismatch_gate=gate)
 
 
 def find_recipe(name: str) -> Path:

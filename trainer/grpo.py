@@ -1,14 +1,16 @@
-"""Synchronous GRPO: the step is one function, everything it calls is one of the trainer's parts.
+"""GRPO: the step is one function, everything it calls is one of the trainer's parts.
 
-The weights that sample step s (0-based) have policy version s + 1; version 1 is the warm start.
+The weights that step s (0-based) trains have policy version s + 1; version 1 is the warm start. They sample the step
+too, all of it, unless the recipe overlaps: then step s + 1 is played while step s trains, and some of its tokens are
+one version old (docs/training.md).
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -17,11 +19,13 @@ from gym_core.errors import PalaestraError
 from trainer.advantage import group_advantages, trainable_reward
 from trainer.batch import to_samples
 from trainer.checkpointing import Checkpoints, State, check_recipe, read_state
-from trainer.collect import AgentPool
-from trainer.config import ObjectiveRecipe, Recipe
+from trainer.collect import AgentPool, Row
+from trainer.config import ObjectiveRecipe, Recipe, parse_recipe
 from trainer.curriculum import Curriculum
+from trainer.disk import DiskFull
+from trainer.draws import Draws
 from trainer.evaluate import profiles
-from trainer.journal import Journal
+from trainer.journal import Journal, check_draw
 from trainer.metrics import Writer
 from trainer.pack import Sample
 from trainer.placement import Handle
@@ -31,11 +35,14 @@ from trainer.recall import Recall
 from trainer.rollout_metrics import rollout_metrics
 from trainer.shape import Shaped, Shaper, shaper
 
+STAGES = ("draw", "collect", "shape", "train", "commit", "publish", "validate", "write", "checkpoint")
+"""What a step goes through, in order; the last one where a checkpoint is due, `validate` where the recipe says so."""
+
 
 @dataclass(slots=True, frozen=True)
 class Event:
     """Something the live view may show: `start`, `resume`, `profile`, `rollouts`, `step`, `checkpoint`, `failed`,
-    `unvalidated`."""
+    `unvalidated`, and `stage` when one of `STAGES` begins."""
 
     kind: str
     step: int
@@ -82,7 +89,9 @@ class Grpo:
         self.curriculum, self.journal, self.checkpoints = curriculum, journal, checkpoints
         self.writers, self.on_event = writers, on_event
         self.shape = shape or shaper(recipe)
-        self._committed = {entry.step: entry.rollout_ids for entry in journal.entries()}
+        self.draws = Draws(curriculum)
+        self._committed = {entry.step: entry for entry in journal.entries()}
+        self._ahead: dict[int, asyncio.Task[list[PlayedGroup]]] = {}
         self._trained = -1
         self.sampling = Sampling(
             temperature=recipe.grpo.temperature, top_p=1.0, max_output_tokens=recipe.grpo.max_output_tokens
@@ -92,22 +101,27 @@ class Grpo:
         """Draw, roll out, shape, advantage, train, publish, commit. Raises typed errors; see `run` for what is kept."""
         config = self.recipe.grpo
         began = time.perf_counter()
-        rows = self.curriculum.draw(step)
-        groups = await self.agents.run(
-            rows, repeats=config.group_size, step=step, sampling=self.sampling, recalled=self._recall(step)
-        )
+        self._enter("draw", step)
+        rows = self._draw(step)
+        self._enter("collect", step)
+        groups = await self._collect(step)
         played = time.perf_counter()
-        metrics = self.curriculum.last_metrics | rollout_metrics(
+        if self.recipe.overlap.steps and step + 1 < config.steps:
+            self._play_ahead(step + 1)
+        metrics = self.draws.open(step).metrics | rollout_metrics(
             groups, version_of(step), len(rows) * config.group_size
         )
         self._emit("rollouts", step, metrics)
+        self._enter("shape", step)
         shaped = self.shape(groups, step)
         batch = training_batch(groups, shaped, self.recipe.objective)
         metrics |= shaped.metrics
+        self._enter("train", step)
         metrics |= await self.learner.call("step", batch, step)
         self._learn_pass_rates(groups, step)
-        self.journal.commit(step, version_of(step + 1), groups, metrics)
-        self._trained = step
+        self._enter("commit", step)
+        self._commit(step, groups, metrics)
+        self._enter("publish", step)
         trained = time.perf_counter()
         metrics |= await self.publisher.publish(self.learner, version_of(step + 1))
         return metrics | {"generation_time": played - began, "weight_sync_time": time.perf_counter() - trained}
@@ -120,29 +134,93 @@ class Grpo:
         again. The error goes to the caller.
         """
         start = await self._begin()
-        for step in range(start, self.recipe.grpo.steps):
-            began = time.perf_counter()
-            before = self.curriculum.state_dict()
-            try:
-                metrics = await self.step(step)
-            except PalaestraError as error:
-                await self._keep(step, before, error)
-                self._emit("failed", step, {}, str(error))
-                raise
-            metrics["total_step_time"] = time.perf_counter() - began
-            metrics |= await self._validate(step + 1)
-            for writer in self.writers:
-                await writer.write(step, metrics)
-            self._emit("step", step, metrics)
-            if (step + 1) % self.recipe.checkpoint_every == 0 or step + 1 == self.recipe.grpo.steps:
-                await self.save(step + 1)
+        try:
+            for step in range(start, self.recipe.grpo.steps):
+                try:
+                    await self._whole_step(step)
+                except PalaestraError as error:
+                    await self._keep(step, error)
+                    self._emit("failed", step, {}, str(error))
+                    raise
+        finally:
+            await self._stop_ahead()
         return self.recipe.grpo.steps - start
+
+    async def _whole_step(self, step: int) -> None:
+        """A step, what it is measured by, and a checkpoint where one is due or the best so far was reached."""
+        began = time.perf_counter()
+        metrics = await self.step(step)
+        metrics["total_step_time"] = time.perf_counter() - began
+        metrics |= await self._validate(step + 1)
+        self._enter("write", step)
+        for writer in self.writers:
+            await writer.write(step, metrics)
+        self._emit("step", step, metrics)
+        score = metrics.get("val/reward")
+        due = (step + 1) % self.recipe.checkpoint_every == 0 or step + 1 == self.recipe.grpo.steps
+        if due or (score is not None and score > self.checkpoints.best_score()):
+            self._enter("checkpoint", step)
+            await self.save(step + 1, score)
+
+    def _draw(self, step: int) -> list[Row]:
+        """The step's rows; one that the journal has must be drawn as it was."""
+        rows = self.draws.rows(step)
+        if (entry := self._committed.get(step)) is not None:
+            check_draw(entry, self.recipe.seed, self.draws.open(step).tasks)
+        return rows
+
+    async def _collect(self, step: int) -> list[PlayedGroup]:
+        """The step's groups: those that are being played since the last step, or played now."""
+        ahead = self._ahead.get(step)
+        if ahead is None:
+            return await self._play(step)
+        try:
+            return await ahead
+        finally:
+            self._ahead.pop(step, None)
+
+    def _play_ahead(self, step: int) -> None:
+        """Begin to play the next step with the weights that are served now; newer ones take over where it stands."""
+        self._draw(step)
+        self._ahead[step] = asyncio.create_task(self._play(step), name=f"play-ahead-{step}")
+
+    async def _play(self, step: int) -> list[PlayedGroup]:
+        return await self.agents.run(
+            self.draws.rows(step),
+            repeats=self.recipe.grpo.group_size,
+            step=step,
+            sampling=self.sampling,
+            recalled=self._recall(step),
+        )
+
+    async def _stop_ahead(self) -> None:
+        """What is still being played when the run ends is cut off: it is stored, and a resume finds it."""
+        for task in self._ahead.values():
+            task.cancel()
+        await asyncio.gather(*self._ahead.values(), return_exceptions=True)
+        self._ahead.clear()
+
+    def _commit(self, step: int, groups: Sequence[PlayedGroup], metrics: Mapping[str, float]) -> None:
+        """Into the journal: from here on the step is done."""
+        drawn = self.draws.open(step)
+        self.journal.commit(
+            step,
+            version_of(step + 1),
+            groups,
+            metrics,
+            seed=self.recipe.seed,
+            tasks=drawn.tasks,
+            curriculum=self.curriculum.state_dict(),
+        )
+        self.draws.trained(step)
+        self._trained = step
 
     async def _validate(self, done: int) -> Mapping[str, float]:
         """Held-out metrics where the recipe wants them now. A validation that fails stops no training."""
         every = self.recipe.eval.every
         if self.validate is None or not every or done % every:
             return {}
+        self._enter("validate", done - 1)
         began = time.perf_counter()
         try:
             found = await self.validate(done, None if self.journal.is_new else Recall(version_of(done)))
@@ -151,11 +229,12 @@ class Grpo:
             return {}
         return {**found, "validation_time": time.perf_counter() - began}
 
-    async def _keep(self, step: int, before: dict[str, Any], error: PalaestraError) -> None:
+    async def _keep(self, step: int, error: PalaestraError) -> None:
         """Save what is whole when a step has failed. What cannot be saved is noted on the error, not raised."""
+        if isinstance(error, DiskFull):
+            return  # there is no room for another; the last checkpoint stands
         try:
             if error.stage in ("collect", "mismatch"):
-                self.curriculum.load_state_dict(before)
                 await self.save(step)
             elif self._trained == step:
                 await self.save(step + 1)
@@ -164,9 +243,11 @@ class Grpo:
 
     def _recall(self, step: int) -> Recall | None:
         """What of this step may have been played before; None once a step is new to this run."""
-        if self.journal.is_new or step > max(self._committed, default=-1) + 1:
+        if self.journal.is_new or step > max(self._committed, default=-1) + 1 + self.recipe.overlap.steps:
             return None
-        return Recall(version_of(step), self._committed.get(step, frozenset()))
+        entry = self._committed.get(step)
+        committed = frozenset() if entry is None else entry.rollout_ids
+        return Recall(version_of(step), committed, lag=self.recipe.overlap.steps)
 
     async def _begin(self) -> int:
         """Resume where a checkpoint is, start otherwise; either way the served weights are the learner's."""
@@ -179,9 +260,11 @@ class Grpo:
             self._emit("start", 0)
             return 0
         state = read_state(found)
-        check_recipe(state.recipe, msgspec.to_builtins(self.recipe))
+        saved = parse_recipe(state.recipe, str(found))  # keys that are newer than the checkpoint have their defaults
+        check_recipe(msgspec.to_builtins(saved), msgspec.to_builtins(self.recipe))
         await self.learner.call("load", str(found), self.recipe.grpo.lr)
         self.curriculum.load_state_dict(state.curriculum)
+        self.draws.load_state_dict(state.drawn)
         await self.publisher.publish(self.learner, version_of(state.step))
         self._emit("resume", state.step, {}, found.name)
         return state.step
@@ -205,8 +288,8 @@ class Grpo:
             rewards = [r for r in (trainable_reward(m.rollout) for m in group.members) if r is not None]
             self.curriculum.update(group.environment, group.task_id, rewards, str(version_of(step)))
 
-    async def save(self, step: int) -> None:
-        """A checkpoint from which `step` is the next to do."""
+    async def save(self, step: int, score: float | None = None) -> None:
+        """A checkpoint from which `step` is the next to do; `score` is the held-out reward of its weights."""
         path = await self.checkpoints.save(
             self.learner,
             State(
@@ -214,9 +297,14 @@ class Grpo:
                 version=version_of(step),
                 recipe=msgspec.to_builtins(self.recipe),
                 curriculum=self.curriculum.state_dict(),
+                drawn=self.draws.state_dict(),
+                score=score,
             ),
         )
         self._emit("checkpoint", step, {}, str(path))
+
+    def _enter(self, stage: str, step: int) -> None:
+        self._emit("stage", step, {}, stage)
 
     def _emit(self, kind: str, step: int, values: Mapping[str, float] | None = None, text: str = "") -> None:
         if self.on_event is not None:

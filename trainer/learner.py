@@ -32,6 +32,7 @@ from model.config import HybridConfig
 from model.stack import HybridModel
 from trainer import optim, router
 from trainer.config import GrpoRecipe, ObjectiveRecipe, Recipe
+from trainer.disk import space_for
 from trainer.metrics import Metrics
 from trainer.mismatch import ImportancePolicy, Mismatch
 from trainer.objective import kl_to_reference, normaliser, surrogate
@@ -283,7 +284,8 @@ class Learner:
     def export(self, path: str | Path) -> dict[str, str]:
         """Write every parameter and buffer to a safetensors file; returns the checksum of every tensor."""
         tensors = {name: _own(tensor) for name, tensor in checkpoint.state_tensors(self.model)}
-        save_file(tensors, str(path))
+        with space_for(Path(path), "weights"):
+            save_file(tensors, str(path))
         return checkpoint.checksum(tensors.items())
 
     def save(self, directory: str | Path) -> None:
@@ -291,7 +293,9 @@ class Learner:
         checkpoint.save_pretrained(self.model, Path(directory) / "model")
         if self.reference is not None:
             checkpoint.save_pretrained(self.reference, Path(directory) / "reference")
-        torch.save(self.state_dict(), Path(directory) / "learner.pt")
+        path = Path(directory) / "learner.pt"
+        with space_for(path, "checkpoint"), path.open("wb") as file:
+            torch.save(self.state_dict(), file)
 
     def load(self, directory: str | Path, lr: float) -> None:
         """Everything `save` wrote. Raises BadRequest when the weights are of another shape."""
@@ -333,9 +337,9 @@ def build_learner(recipe: Recipe, directory: str | None = None) -> Learner:
     Raises BadRequest naming the override of `[model]` that does not fit.
     """
     if directory is not None:
-        return Learner(_read_model(Path(directory)), recipe.grpo, recipe.objective, seed=recipe.seed)
+        return Learner(_read_model(Path(directory)), recipe.learning, recipe.objective, seed=recipe.seed)
     model = HybridModel(model_config(recipe), seed=derive(recipe.seed, "model"))
-    return Learner(model, recipe.grpo, recipe.objective, seed=recipe.seed)
+    return Learner(model, recipe.learning, recipe.objective, seed=recipe.seed)
 
 
 def model_config(recipe: Recipe) -> HybridConfig:

@@ -28,14 +28,19 @@ CONCURRENCY = 32
 
 @dataclass(slots=True, frozen=True)
 class Recall:
-    """`version`: the policy version of the step. `committed`: the ids the journal has of it; none when it is open."""
+    """`version`: the policy version of the step. `committed`: the ids the journal has of it; none when it is open.
+
+    `lag`: how many versions older its tokens may be.
+    """
 
     version: int
     committed: frozenset[str] = frozenset()
+    lag: int = 0
 
     def fits(self, played: Played) -> bool:
         rollout = played.rollout
-        return rollout.outcome.trainable and rollout.policy_version_min == self.version == rollout.policy_version_max
+        oldest, newest = rollout.policy_version_min, rollout.policy_version_max
+        return rollout.outcome.trainable and self.version - self.lag <= oldest and newest <= self.version
 
 
 async def recall(

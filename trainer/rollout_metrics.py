@@ -41,5 +41,9 @@ def _add_member(metrics: Metrics, member: Played, version: int) -> None:
     metrics.sum("total_tokens", sum(len(t) for t in traces))
     metrics.sum("tool_calls", rollout.usage.tool_calls)
     metrics.sum("tool_errors", rollout.usage.tool_errors)
+    for trace in traces:
+        lag = version - trace.versions[trace.loss_mask]
+        metrics.mean("policy_lag_mean", float(lag.sum()), len(lag))
+        metrics.mean("stale_token_share", float((lag > 0).sum()), len(lag))
     if rollout.policy_version_min >= 0:
         metrics.max("policy_lag_max", version - rollout.policy_version_min)

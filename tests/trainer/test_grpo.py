@@ -23,7 +23,7 @@ from trainer.checkpointing import Checkpoints, read_state
 from trainer.collect import AgentPool
 from trainer.config import ObjectiveRecipe, Recipe, parse_recipe
 from trainer.curriculum import Curriculum
-from trainer.grpo import Event, Grpo, Validator
+from trainer.grpo import STAGES, Event, Grpo, Validator
 from trainer.journal import Journal
 from trainer.learner import Learner, build_learner
 from trainer.metrics import CallbackWriter
@@ -176,7 +176,7 @@ class SpyLearner(Learner):
 
 
 def spy(recipe: Recipe) -> SpyLearner:
-    return SpyLearner(build_learner(recipe).model, recipe.grpo, recipe.objective, seed=recipe.seed)
+    return SpyLearner(build_learner(recipe).model, recipe.learning, recipe.objective, seed=recipe.seed)
 
 
 class Run:
@@ -260,8 +260,10 @@ async def test_four_steps_end_to_end(begin) -> None:
         # A step in which every group is of one mind has no gradient.
         assert ("grad_norm" in metrics) == ("entropy" in metrics) == (metrics["num_valid_samples"] > 0), step
     assert any("grad_norm" in metrics for _, metrics in run.written)
-    kinds = [event.kind for event in run.events]
+    kinds = [event.kind for event in run.events if event.kind != "stage"]
     assert kinds == ["start", *["rollouts", "step", "checkpoint"] * 4]
+    stages = [event.text for event in run.events if event.kind == "stage"]
+    assert stages == [stage for stage in STAGES if stage != "validate"] * 4
 
 
 async def test_reward_rises_and_shuffled_does_not(begin) -> None:
