@@ -183,6 +183,9 @@ def write_file(file: Path, sources: Mapping[str, Source], threads: int | None = 
         _write(handle, memoryview(len(raw).to_bytes(8, "little") + raw), 0)
         _share_out([task for source, start in spans for task in _writes(handle, source, data + start)], end, threads)
         os.fsync(handle)
+    except OSError as error:
+        error.filename = error.filename or str(file)  # a handle has no name of its own to tell
+        raise
     finally:
         os.close(handle)
     return end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from trainer.checkpointing import Checkpoints, read_state
 from trainer.collect import AgentPool
 from trainer.config import ObjectiveRecipe, Recipe, parse_recipe
 from trainer.curriculum import Curriculum
+from trainer.disk import DiskFull
 from trainer.grpo import STAGES, Event, Grpo, Validator
 from trainer.journal import Journal
 from trainer.learner import Learner, build_learner
@@ -462,3 +465,131 @@ async def test_a_validation_that_fails_stops_no_training(begin) -> None:
     assert await run.go() == 4
     assert [(event.step, event.text) for event in run.events if event.kind == "unvalidated"] == [(2, "nobody answers")]
     assert not any("val/reward" in values for _, values in run.written)
+
+
+async def test_a_full_disk_stops_the_run_and_nothing_is_corrupt_once_there_is_room(begin, small_files) -> None:
+    straight = await begin("straight")
+    await straight.go()
+    full = await begin("full")
+    save = full.checkpoints.save
+
+    async def without_room(learner: Any, state: Any) -> Path:
+        if state.step < 3:
+            return await save(learner, state)
+        with small_files(2000):
+            return await save(learner, state)
+
+    full.checkpoints.save = without_room
+    with pytest.raises(DiskFull, match=r"step-000003/\S+: File too large"):
+        await full.go()
+    assert full.events[-1].kind == "failed"
+    assert [read_state(path).step for path in full.checkpoints.all()] == [1, 2]
+    resumed = await begin("full", store=full.world.store)
+    assert await resumed.go() == 2
+    assert_same(straight.weights(), resumed.weights())
+    assert [e.groups for e in resumed.journal.entries()] == [e.groups for e in straight.journal.entries()]
+
+
+async def test_a_journal_that_has_no_room_leaves_the_step_to_the_resume(begin, small_files) -> None:
+    straight = await begin("straight")
+    await straight.go()
+    full = await begin("full")
+    commit = full.journal.commit
+
+    def without_room(step: int, *args: Any, **more: Any) -> None:
+        with small_files(full.journal.path.stat().st_size + 100 if step == 2 else 1 << 30):
+            commit(step, *args, **more)
+
+    full.journal.commit = without_room
+    with pytest.raises(DiskFull, match=r"journal\.jsonl: File too large"):
+        await full.go()
+    assert [entry.step for entry in Journal(full.journal.path).entries()] == [0, 1]
+    assert read_state(full.checkpoints.latest()).step == 2
+    resumed = await begin("full", store=full.world.store)
+    assert await resumed.go() == 2
+    assert_same(straight.weights(), resumed.weights())
+
+
+async def test_the_best_checkpoint_is_that_of_the_highest_held_out_reward_and_is_kept(begin) -> None:
+    run = await begin(recipe=parse_recipe({**msgspec.to_builtins(RECIPE), "eval": {"every": 1}, "checkpoint_every": 4}))
+    rewards = {1: 0.2, 2: 0.7, 3: 0.5, 4: 0.6}
+
+    async def validate(done: int, recalled: Recall | None) -> dict[str, float]:
+        return {"val/reward": rewards[done]}
+
+    run.validate, run.checkpoints.keep = validate, 1
+    await run.go()
+    assert [read_state(path).step for path in run.checkpoints.all()] == [2, 4]
+    assert read_state(run.checkpoints.directory / "best").step == 2
+    assert read_state(run.checkpoints.directory / "latest").step == 4
+    assert [event.step for event in run.events if event.kind == "checkpoint"] == [1, 2, 4], "3 was neither due nor best"
+
+
+async def test_a_step_that_is_drawn_otherwise_than_the_journal_says_is_refused(begin) -> None:
+    every_other = replace(RECIPE, checkpoint_every=2)
+    run = await begin(recipe=every_other, refuse_weights_of=4)
+    run.checkpoints.save = no_more_saves_after(run, 2)
+    await stop_at(run, "no room")
+    text = run.journal.path.read_text().splitlines()
+    entry = msgspec.json.decode(text[2])
+    entry["tasks"][0][1] = "copy-99"
+    run.journal.path.write_text("\n".join([*text[:2], msgspec.json.encode(entry).decode()]) + "\n")
+    resumed = await begin(recipe=every_other)
+    await stop_at(resumed, "step 2 is not drawn as the journal says.*copy-99")
+
+
+OVERLAPPED = parse_recipe({**msgspec.to_builtins(RECIPE), "overlap": {"steps": 1, "gate": 3.0}})
+
+
+class Paused(World):
+    """Publishes of a version wait until the next step's rollouts were asked for, as they are when training is long."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self.asked_for: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
+
+    async def rollouts(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        response = await super().rollouts(request)
+        self.asked_for[body["rows"][0]["palaestra"]["step"]].set()
+        return response
+
+    async def weights(self, request: web.Request) -> web.Response:
+        version = (await request.json())["version"]
+        if 2 <= version <= OVERLAPPED.grpo.steps and not self.store_has(version - 1):
+            await self.asked_for[version - 1].wait()
+        return await super().weights(request)
+
+    def store_has(self, step: int) -> bool:
+        return any(name.split("/")[2] == str(step) for name in self.store)
+
+
+async def overlapped(connect, folder: Path, store: dict[str, bytes] | None = None) -> Run:
+    world = Paused(OVERLAPPED)
+    world.store = {} if store is None else store
+    return Run(folder, world, await connect(world.app()), OVERLAPPED)
+
+
+async def test_with_overlap_each_step_but_the_first_is_one_version_old(connect, tmp_path: Path) -> None:
+    run = await overlapped(connect, tmp_path)
+    assert await run.go() == 4
+    assert [metrics["policy_lag_mean"] for _, metrics in run.written] == [0, 1, 1, 1]
+    assert [metrics["stale_token_share"] for _, metrics in run.written] == [0, 1, 1, 1]
+    assert run.world.num_asked == 4 * 16, "nothing is played beyond the last step"
+    late = [metrics["token_mult_prob_error"] for _, metrics in run.written[1:] if "grad_norm" in metrics]
+    assert max(late) > OVERLAPPED.grpo.mismatch_gate, "the gate of fresh tokens would have refused them"
+    assert run.written[0][1]["token_mult_prob_error"] <= 1.001
+
+
+async def test_a_run_with_overlap_resumes_with_the_tasks_and_rollouts_it_had(connect, tmp_path: Path) -> None:
+    straight = await overlapped(connect, tmp_path / "straight")
+    await straight.go()
+    broken = await overlapped(connect, tmp_path / "run")
+    broken.world.refuse_weights_of = 3
+    await stop_at(broken, "no room")
+    assert list(read_state(broken.checkpoints.latest()).drawn) == [2], "the step that was being played is drawn"
+    resumed = await overlapped(connect, tmp_path / "run", broken.world.store)
+    assert await resumed.go() == 2
+    assert resumed.written[0][1]["rollouts/recalled"] == 16
+    assert [e.tasks for e in resumed.journal.entries()] == [e.tasks for e in straight.journal.entries()]
+    assert_same(straight.weights(), resumed.weights())
