@@ -93,6 +93,7 @@ class LiveView:
         self._rewards: dict[str, deque[float]] = {}
         self._means: list[float] = []
         self._values: Mapping[str, float] = {}
+        self._held_out: float | None = None
         self._drawn = 0.0
         self._cpu = 0.0
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._draw)
@@ -151,6 +152,12 @@ class LiveView:
         parts = [f"{self._meter.seconds:.0f} s", f"{self._cpu:.0f} CPU-s", f"{self._meter.peak_memory_mb:.0f} MB"]
         if "sampled_tokens" in values and values.get("total_step_time"):
             parts.append(f"{values['sampled_tokens'] / values['total_step_time']:.0f} sampled tokens/s")
+        if "val/reward" in values:
+            self._held_out = values["val/reward"]
+        if self._held_out is not None:
+            parts.append(f"held-out {self._held_out:.3f}")
+        if values.get("stale_token_share"):
+            parts.append(f"{values['stale_token_share']:.0%} stale")
         if "token_mult_prob_error" in values:
             parts.append(f"mismatch {values['token_mult_prob_error']:.7f}")
         if "sft/loss" in values:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,14 @@ from palaestra.curves import line_chart, rolling
 
 _STYLE = Path(__file__).with_name("report.css")
 
+Points = list[tuple[float, float]]
+_MOST_TRIES = 11  # pass@1 to pass@1024
+
 _CHARTS = (
     ("Generated tokens per rollout", "completions/mean_length", "{:.1f}"),
     ("Entropy of the policy (nats)", "entropy", "{:.2f}"),
     ("Groups whose rewards are all equal (share)", "frac_reward_zero_std", "{:.2f}"),
+    ("Share of tokens that are older than the weights they train", "stale_token_share", "{:.2f}"),
     ("Gradient norm", "grad_norm", "{:.2f}"),
     ("Largest violation of the experts' balance", "moe/max_vio", "{:.2f}"),
     ("Seconds per step", "total_step_time", "{:.2f}"),
@@ -93,7 +97,7 @@ def _environments(summary: Mapping[str, Any]) -> str:
 
 
 def _curves(summary: Mapping[str, Any], steps: Sequence[tuple[int, Mapping[str, float]]]) -> str:
-    def line(key: str) -> list[tuple[float, float]]:
+    def line(key: str) -> Points:
         warm = key.startswith("sft/")  # the warm start's steps count up to 0
         return [(float(step), values[key]) for step, values in steps if key in values and (step < 0) == warm]
 
@@ -102,6 +106,7 @@ def _curves(summary: Mapping[str, Any], steps: Sequence[tuple[int, Mapping[str, 
     figures = []
     if rewards:
         figures.append(_figure("Training reward by environment (mean of 5 steps)", rewards, y_range=(0.0, 1.0)))
+    figures += _validation(summary["environments"], line)
     if mismatch := line("token_mult_prob_error"):
         title = "Sampling against training: token_mult_prob_error − 1"
         figures.append(_figure(title, {"error": [(x, y - 1.0) for x, y in mismatch]}, y_format="{:.0e}"))
@@ -111,6 +116,21 @@ def _curves(summary: Mapping[str, Any], steps: Sequence[tuple[int, Mapping[str, 
     if loss := line("sft/loss"):
         figures.append(_figure("Warm start: loss per token", {"loss": rolling(loss)}))
     return f'<h2>Curves</h2><div class="charts">{"".join(figures)}</div>' if figures else ""
+
+
+def _validation(environments: Iterable[str], line: Callable[[str], Points]) -> list[str]:
+    """Held-out reward during training, and pass@k of each environment where tasks were tried more than once."""
+    figures = []
+    rewards = {name: line(f"val/reward/{name}") for name in environments}
+    rewards = {name: points for name, points in rewards.items() if points}
+    if rewards:
+        figures.append(_figure("Held-out reward by environment", rewards, y_range=(0.0, 1.0)))
+    for name in environments:
+        tries = {f"pass@{k}": line(f"val/pass@{k}/{name}") for k in (1 << power for power in range(_MOST_TRIES))}
+        tries = {label: points for label, points in tries.items() if points}
+        if tries:
+            figures.append(_figure(f"Held-out pass@k: {name}", tries, y_range=(0.0, 1.0)))
+    return figures
 
 
 def _figure(title: str, series: Mapping[str, Sequence[tuple[float, float]]], **options: Any) -> str:

@@ -6,9 +6,9 @@ runs/<id>/recipe.json          the recipe as it was run
               demonstrations.jsonl the fallible demonstrator's, for the second
           tokenizer/           learnt from the demonstrations
           before/  after/      checkpoints as transformers reads them, with tokenizer and evaluation.json
-          checkpoints/         for resuming
+          checkpoints/         for resuming; `latest` and `best` are links
           journal.jsonl        one line per finished step
-          summary.json  report.html  logs/  tensorboard/
+          summary.json  report.html  logs/  tensorboard/  wandb/
 """
 
 from __future__ import annotations

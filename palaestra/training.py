@@ -39,7 +39,7 @@ from trainer.curriculum import Curriculum
 from trainer.evaluate import Evaluation
 from trainer.grpo import Event, Grpo, version_of
 from trainer.journal import Journal
-from trainer.metrics import StoreWriter, TensorBoardWriter, Writer
+from trainer.metrics import StoreWriter, TensorBoardWriter, WandbWriter, Writer
 from trainer.placement import Handle, LocalPlacement, Placement, RayPlacement
 from trainer.publisher import WeightPublisher, probe_rows
 from trainer.recall import Recall
@@ -296,7 +296,7 @@ async def _reinforce(line: Line) -> None:
         sigma=recipe.grpo.curriculum_sigma,
         order=recipe.grpo.curriculum,
     )
-    writers: list[Writer] = [StoreWriter(line.store, folder.run_id), TensorBoardWriter(folder.path / "tensorboard")]
+    writers = _writers(line)
 
     def on_event(event: Event) -> None:
         if event.kind == "step":
@@ -321,6 +321,17 @@ async def _reinforce(line: Line) -> None:
     finally:
         for writer in writers:
             await writer.close()
+
+
+def _writers(line: Line) -> list[Writer]:
+    """The store and TensorBoard, and Weights & Biases where the recipe names a project."""
+    recipe, folder = line.recipe, line.folder
+    writers: list[Writer] = [StoreWriter(line.store, folder.run_id), TensorBoardWriter(folder.path / "tensorboard")]
+    if recipe.wandb:
+        writers.append(
+            WandbWriter(folder.path / "wandb", recipe.wandb, folder.run_id, config=msgspec.to_builtins(recipe))
+        )
+    return writers
 
 
 async def _more_warm_start(line: Line, cpu_seconds: float | None) -> None:

@@ -227,6 +227,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `arm`: `grpo`, or a control: `sft` (the same CPU time spent on more warm start), `shuffled` (rewards permuted
     across the batch, so that they say nothing). `base`: the shape that `[model]` overrides. `checkpoint`: a folder to
     start from; with it there is no warm start, and `base`, `[model]` and `vocab_size` are the checkpoint's own.
+    `wandb`: a project of Weights & Biases that metrics go to as well. `keep_checkpoints`: the newest so many, and the
+    best, stay.
     """
 
     name: str
@@ -245,6 +247,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     eval: EvalRecipe = EvalRecipe()
     layout: LayoutRecipe = LayoutRecipe()
     policy: PolicyRecipe = PolicyRecipe()
+    wandb: str = ""
     keep_checkpoints: int = 2
     checkpoint_every: int = 10
 

@@ -34,6 +34,8 @@ def space_for(path: Path, stage: str) -> Iterator[None]:
     """
     try:
         yield
+    except PalaestraError:
+        raise
     except Exception as error:
         cause = _no_space(error)
         if cause is None:

@@ -6,10 +6,13 @@ published gates transfer.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gym_core.errors import BadRequest
 
 if TYPE_CHECKING:
     from gym_core.store import Store
@@ -113,6 +116,34 @@ class TensorBoardWriter:
 
     async def close(self) -> None:
         self._writer.close()
+
+
+class WandbWriter:
+    """A run of Weights & Biases, for who has the extra `wandb`; `WANDB_MODE=offline` keeps it under `directory`.
+
+    A run that is resumed goes on under its id. Raises BadRequest where the package is not installed.
+    """
+
+    def __init__(self, directory: Path, project: str, run_id: str, config: Mapping[str, Any]) -> None:
+        try:
+            import wandb
+        except ImportError:
+            raise BadRequest(
+                "metrics are to go to Weights & Biases, which is not installed",
+                field="wandb",
+                hint="pip install 'palaestra[wandb]', or leave `wandb` empty",
+            ) from None
+        directory.mkdir(parents=True, exist_ok=True)
+        self._run = wandb.init(
+            project=project, id=run_id, name=run_id, dir=str(directory), config=dict(config), resume="allow"
+        )
+
+    async def write(self, step: int, values: Mapping[str, float]) -> None:
+        named = {name if "/" in name else f"train/{name}": value for name, value in values.items()}
+        await asyncio.to_thread(self._run.log, named, step=step)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._run.finish)
 
 
 class CallbackWriter:

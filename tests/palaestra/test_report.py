@@ -71,3 +71,17 @@ def test_the_report_is_well_formed_and_alone(tmp_path: Path) -> None:
     assert "run&lt;1&gt;" in text and "&lt;b&gt;4&lt;/b&gt;" in text and "2 + 2 &lt; 5?" in text
     for figure in ("0.25 → 0.75", "+0.50", "0.250 ± 0.010", "0.750 ± 0.020", "2.00 GB", "9.0"):
         assert figure in text
+
+
+def test_validation_is_drawn_where_a_run_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(path, SUMMARY, [(0, {"reward/math": 0.3})], {}, {})
+    assert "Held-out" not in path.read_text().replace("Held-out tasks, sampled", "")
+    steps = [
+        (step, {"val/reward/math": 0.2 * step, "val/pass@1/math": 0.2 * step, "val/pass@4/math": 0.3 * step})
+        for step in (1, 2)
+    ]
+    write_report(path, SUMMARY, steps, {}, {})
+    text = path.read_text()
+    assert "Held-out reward by environment" in text and "Held-out pass@k: math" in text
+    assert "pass@1" in text and "pass@4" in text and "pass@2" not in text

@@ -1,11 +1,15 @@
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.metrics import CallbackWriter, Metrics, StoreWriter, TensorBoardWriter
+from gym_core.errors import BadRequest
+from trainer.metrics import CallbackWriter, Metrics, StoreWriter, TensorBoardWriter, WandbWriter
 
 
 def test_each_name_has_its_own_reduction() -> None:
@@ -69,3 +73,36 @@ async def test_writers_hand_on_what_they_get(tmp_path: Path) -> None:
     assert shown == [(3, {"reward": 0.5, "reward/maths": 0.25})]
     (events,) = tmp_path.glob("events.out.tfevents.*")
     assert b"train/reward" in events.read_bytes()
+
+
+async def test_weights_and_biases_gets_the_same_names_under_the_id_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    class Run:
+        def log(self, values: dict[str, float], step: int) -> None:
+            calls.append(("log", {**values, "step": step}))
+
+        def finish(self) -> None:
+            calls.append(("finish", {}))
+
+    def init(**given: Any) -> Run:
+        calls.append(("init", given))
+        return Run()
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    writer = WandbWriter(tmp_path / "wandb", "project", "run-1", {"seed": 3})
+    await writer.write(7, {"reward": 0.5, "val/reward": 0.25})
+    await writer.close()
+    told = calls[0][1]
+    assert (told["project"], told["id"], told["resume"], told["config"]) == ("project", "run-1", "allow", {"seed": 3})
+    assert Path(told["dir"]).is_dir()
+    assert calls[1:] == [("log", {"train/reward": 0.5, "val/reward": 0.25, "step": 7}), ("finish", {})]
+
+
+def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(BadRequest, match="not installed") as caught:
+        WandbWriter(tmp_path, "project", "run-1", {})
+    assert "palaestra[wandb]" in caught.value.hint
