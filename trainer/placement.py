@@ -5,19 +5,22 @@
     metrics = await learner.call("step", samples)
 
 An object is called from one thread at a time and never blocks the event loop. An actor that dies is a typed error
-in the caller, not a hang.
+in the caller, not a hang. `lost` says which ones are dead, `renew` gives all places back and takes new ones, on
+whatever nodes are left: a lost node costs a step, not the run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Protocol
 
 from gym_core.errors import DeadlineExceeded, PalaestraError
 
+ALIVE_WITHIN_S = 10.0
+ROOM_WITHIN_S = 120.0
 LOCAL_CPUS = 2
 LOCAL_STORE_BYTES = 96 << 20
 """A local Ray holds a learner and a policy engine; what they send each other is small."""
@@ -29,6 +32,12 @@ class ActorDied(PalaestraError):
     code: ClassVar[str] = "actor_died"
 
 
+class NoRoom(PalaestraError):
+    """The cluster cannot hold what is to be placed."""
+
+    code: ClassVar[str] = "no_room"
+
+
 class Handle(Protocol):
     """A placed object: call its methods, close it."""
 
@@ -38,9 +47,13 @@ class Handle(Protocol):
 
 
 class Placement(Protocol):
-    """Makes handles."""
+    """Makes handles. `lost` names the placed objects that are gone; after `renew` nothing is placed."""
 
     async def place(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Handle: ...
+
+    async def lost(self) -> list[str]: ...
+
+    async def renew(self) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -78,6 +91,12 @@ class LocalPlacement:
         self._handles.append(handle)
         return await handle.make(factory, *args, **kwargs)
 
+    async def lost(self) -> list[str]:
+        return []  # it would be this process
+
+    async def renew(self) -> None:
+        await self.close()
+
     async def close(self) -> None:
         for handle in self._handles:
             await handle.close()
@@ -101,7 +120,7 @@ class RayHandle:
     """An actor. Never restarted by itself: its state would be lost in silence; the run resumes from a checkpoint."""
 
     def __init__(self, actor: Any, name: str, timeout_s: float) -> None:
-        self._actor, self._name, self._timeout_s = actor, name, timeout_s
+        self._actor, self.name, self._timeout_s = actor, name, timeout_s
 
     async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         return await self._wait(self._actor.call.remote(method, args, kwargs), method)
@@ -120,15 +139,27 @@ class RayHandle:
             raise cause from error
         except ray.exceptions.RayActorError as error:
             raise ActorDied(
-                f"the actor {self._name} died during `{what}`: {str(error).splitlines()[0]}",
+                f"the actor {self.name} died during `{what}`: {str(error).splitlines()[0]}",
                 stage=what,
                 server="ray",
                 hint="resume the run from its last checkpoint",
             ) from None
         except TimeoutError:
             raise DeadlineExceeded(
-                f"`{what}` of the actor {self._name} took over {self._timeout_s} s", stage=what, server="ray"
+                f"`{what}` of the actor {self.name} took over {self._timeout_s} s", stage=what, server="ray"
             ) from None
+
+    async def alive(self) -> bool:
+        """Whether its process is there. One that is busy is: only the death of an actor is an answer."""
+        import ray
+
+        try:
+            await asyncio.wait_for(_as_future(self._actor.ready.remote()), ALIVE_WITHIN_S)
+        except ray.exceptions.RayActorError:
+            return False
+        except TimeoutError:
+            return True
+        return True
 
     async def close(self) -> None:
         import ray
@@ -141,15 +172,31 @@ async def _as_future(reference: Any) -> Any:
 
 
 class RayPlacement:
-    """Ray actors, on one machine or a cluster. `address` None starts a small local Ray; `options` go to every actor."""
+    """Ray actors, on one machine or a cluster. `address` None starts a small local Ray; `options` go to every actor.
 
-    def __init__(self, address: str | None = None, *, call_timeout_s: float = 3600.0, **options: Any) -> None:
+    `bundles` are what the places need, such as `[{"CPU": 1}, {"CPU": 1}]`: they are reserved together, by `strategy`
+    (PACK near each other, SPREAD apart, STRICT_…), and objects take them in order. Without bundles each actor finds a
+    place of its own. Raises NoRoom where the cluster cannot hold the bundles.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        bundles: Sequence[Mapping[str, float]] = (),
+        strategy: str = "PACK",
+        call_timeout_s: float = 3600.0,
+        room_within_s: float = ROOM_WITHIN_S,
+        **options: Any,
+    ) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
-        self._call_timeout_s = call_timeout_s
+        self._call_timeout_s, self._room_within_s = call_timeout_s, room_within_s
         self._options = {"num_cpus": 1, "max_restarts": 0, **options}
         self._handles: list[RayHandle] = []
+        self._bundles, self._strategy = [dict(bundle) for bundle in bundles], strategy
+        self._group: Any = None
         self._started = not ray.is_initialized()
         if self._started:
             small: dict[str, Any] = (
@@ -161,16 +208,65 @@ class RayPlacement:
         import ray
 
         name = getattr(factory, "__name__", "object")
-        actor = ray.remote(_Actor).options(**self._options).remote(factory, args, kwargs)
+        options = {**self._options, **await self._place_in_group()}
+        actor = ray.remote(_Actor).options(**options).remote(factory, args, kwargs)
         handle = RayHandle(actor, name, self._call_timeout_s)
         self._handles.append(handle)
         return await handle.ready()
 
-    async def close(self) -> None:
-        import ray
+    async def _place_in_group(self) -> dict[str, Any]:
+        """Options that put the next actor into the next bundle; beyond the last one, or without any, none."""
+        number = len(self._handles)
+        if number >= len(self._bundles):
+            return {}
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+        if self._group is None:
+            await self._reserve()
+        return {
+            "num_cpus": self._bundles[number].get("CPU", 0),
+            "num_gpus": self._bundles[number].get("GPU", 0),
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(
+                placement_group=self._group, placement_group_bundle_index=number
+            ),
+        }
+
+    async def _reserve(self) -> None:
+        from ray.util.placement_group import placement_group
+
+        self._group = placement_group(self._bundles, strategy=self._strategy)
+        try:
+            await asyncio.wait_for(_as_future(self._group.ready()), self._room_within_s)
+        except TimeoutError:
+            await self._give_back()
+            raise NoRoom(
+                f"the cluster had no room for {self._bundles} ({self._strategy}) within {self._room_within_s:.0f} s",
+                stage="place",
+                server="ray",
+                hint="`ray status` shows what is free; add a node, or ask for fewer bundles",
+            ) from None
+
+    async def lost(self) -> list[str]:
+        alive = await asyncio.gather(*(handle.alive() for handle in self._handles))
+        return [handle.name for handle, is_alive in zip(self._handles, alive, strict=True) if not is_alive]
+
+    async def renew(self) -> None:
         for handle in self._handles:
             await handle.close()
         self._handles.clear()
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        if self._group is None:
+            return
+        from ray.util.placement_group import remove_placement_group
+
+        await asyncio.to_thread(remove_placement_group, self._group)
+        self._group = None
+
+    async def close(self) -> None:
+        import ray
+
+        await self.renew()
         if self._started:
             ray.shutdown()
