@@ -23,29 +23,23 @@ from gym_core.errors import BadRequest
 from gym_core.registry import Registry
 from gym_core.seeds import derive
 from gym_core.store import Run, Store
-from gym_core.telemetry import logger
 from palaestra import demonstrations
-from palaestra.heldout import DEADLINE_S, Record, heldout_rows, score, validate
+from palaestra.heldout import DEADLINE_S, Record, heldout_rows, score
 from palaestra.heldout import FILE as RECORD
 from palaestra.house import connect, draw_tasks, start_agent, start_environments
 from palaestra.live import View
 from palaestra.meter import Meter
+from palaestra.reinforce import reinforce
 from palaestra.run_folder import RunFolder, grpo_cpu_seconds
 from palaestra.summary import finish
-from trainer.checkpointing import Checkpoints
 from trainer.collect import AgentPool, Row
 from trainer.config import Recipe
-from trainer.curriculum import Curriculum
 from trainer.evaluate import Evaluation
-from trainer.grpo import Event, Grpo, version_of
-from trainer.journal import Journal
-from trainer.metrics import StoreWriter, TensorBoardWriter, WandbWriter, Writer
+from trainer.grpo import version_of
 from trainer.placement import Handle, LocalPlacement, Placement, RayPlacement
 from trainer.publisher import WeightPublisher, probe_rows
 from trainer.recall import Recall
 from trainer.sft import read_demonstrations, warm_start
-
-log = logger("train")
 
 
 @dataclass(slots=True)
@@ -58,6 +52,7 @@ class Line:
     placement: Placement
     meter: Meter
     view: View
+    connected: AsyncExitStack = field(default_factory=AsyncExitStack)
     environment_url: str = ""
     learner: Handle = field(default=cast(Handle, None))
     policy: Handle = field(default=cast(Handle, None))
@@ -135,7 +130,8 @@ async def _train(
         environments = await start_environments(list(recipe.environments), folder.path / "logs", stack)
         line.environment_url = environments.url
         await _warm(line, resumed)
-        await _connect(line, stack)
+        stack.push_async_callback(line.connected.aclose)
+        await _connect(line)
         before = await _evaluate(line, "before", folder.before, Recall(0) if resumed else None)
         view.before({name: score.mean for name, score in before["sampled"].environments.items()})
         async with _phase(line, "train"):
@@ -143,7 +139,7 @@ async def _train(
                 await _more_warm_start(line, grpo_cpu_seconds(runs_dir, recipe))
                 await line.publisher.publish(line.learner, 1)
             else:
-                await _reinforce(line)
+                await reinforce(line, partial(_connect_again, line))
         await line.learner.call("save_model", str(folder.after), str(folder.tokenizer))
         version = 1 if recipe.arm == "sft" else version_of(recipe.grpo.steps)
         after = await _evaluate(line, "after", folder.after, Recall(version) if resumed else None)
@@ -165,7 +161,11 @@ async def _phase(line: Line, name: str) -> AsyncIterator[None]:
 async def _placement(local: bool) -> Placement:
     if local:
         return LocalPlacement()
-    return await asyncio.to_thread(RayPlacement, os.environ.get("RAY_ADDRESS"))
+    places = [
+        {"CPU": 1.0},
+        {"CPU": 1.0},
+    ]  # the learner's and the policy's, near each other: weights go by shared memory
+    return await asyncio.to_thread(partial(RayPlacement, os.environ.get("RAY_ADDRESS"), bundles=places))
 
 
 async def _warm(line: Line, resumed: bool) -> None:
@@ -242,14 +242,16 @@ def _write_demonstrations(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
     return {path.name: demonstrations.write(path, known, tokenizer) for path, known in played.items()}
 
 
-async def _connect(line: Line, stack: AsyncExitStack) -> None:
+async def _connect(line: Line) -> None:
     """Policy server, agent server, publisher and task pools."""
     from palaestra.placed import PolicyHost
     from policy_server.config import PolicyConfig
 
-    recipe, folder = line.recipe, line.folder
+    recipe, folder, stack = line.recipe, line.folder, line.connected
     line.view.phase("starting policy and agent")
-    settings = PolicyConfig(checkpoint=str(folder.before), num_slots=192, enable_thinking=False)
+    settings = PolicyConfig(
+        checkpoint=str(folder.before), num_slots=192, enable_thinking=False, deterministic=recipe.policy.deterministic
+    )
     if recipe.policy.max_length:
         settings = msgspec.structs.replace(settings, max_length=recipe.policy.max_length)
     line.policy = await line.placement.place(PolicyHost, settings)
@@ -271,6 +273,14 @@ async def _connect(line: Line, stack: AsyncExitStack) -> None:
         )
 
 
+async def _connect_again(line: Line) -> None:
+    """New places for learner and policy, after one of them was lost; the learner takes its state from a checkpoint."""
+    await line.connected.aclose()
+    await line.placement.renew()
+    await _place_learner(line, str(line.folder.before))
+    await _connect(line)
+
+
 async def _evaluate(line: Line, name: str, model_dir: Path, recalled: Recall | None = None) -> dict[str, Evaluation]:
     """Held-out reward of the weights that are served now, written beside the checkpoint they are saved in."""
     recipe = line.recipe
@@ -280,58 +290,6 @@ async def _evaluate(line: Line, name: str, model_dir: Path, recalled: Recall | N
     record = Record(recipe=msgspec.to_builtins(recipe), name=name, run_id=line.folder.run_id, evaluation=found)
     line.folder.write_json(f"{model_dir.name}/{RECORD}", record)
     return found
-
-
-async def _reinforce(line: Line) -> None:
-    recipe, folder = line.recipe, line.folder
-    line.view.phase("GRPO" if recipe.arm == "grpo" else "GRPO on shuffled rewards", recipe.grpo.steps)
-    curriculum = Curriculum(
-        line.train_rows,
-        {name: mix.weight for name, mix in recipe.environments.items()},
-        prompts_per_step=recipe.grpo.prompts_per_step,
-        steps=recipe.grpo.steps,
-        seed=recipe.seed,
-        start=recipe.grpo.curriculum_start,
-        end=recipe.grpo.curriculum_end,
-        sigma=recipe.grpo.curriculum_sigma,
-        order=recipe.grpo.curriculum,
-    )
-    writers = _writers(line)
-
-    def on_event(event: Event) -> None:
-        if event.kind == "step":
-            line.view.advance(event.step + 1, event.values)
-        elif event.kind == "unvalidated":
-            log.warning("step %d was not validated: %s", event.step + 1, event.text)
-
-    grpo = Grpo(
-        recipe,
-        learner=line.learner,
-        agents=line.agents,
-        publisher=line.publisher,
-        curriculum=curriculum,
-        journal=Journal(folder.path / "journal.jsonl"),
-        checkpoints=Checkpoints(folder.path / "checkpoints", recipe.keep_checkpoints),
-        writers=writers,
-        on_event=on_event,
-        validate=partial(validate, line.agents, line.heldout_rows, recipe),
-    )
-    try:
-        await grpo.run()
-    finally:
-        for writer in writers:
-            await writer.close()
-
-
-def _writers(line: Line) -> list[Writer]:
-    """The store and TensorBoard, and Weights & Biases where the recipe names a project."""
-    recipe, folder = line.recipe, line.folder
-    writers: list[Writer] = [StoreWriter(line.store, folder.run_id), TensorBoardWriter(folder.path / "tensorboard")]
-    if recipe.wandb:
-        writers.append(
-            WandbWriter(folder.path / "wandb", recipe.wandb, folder.run_id, config=msgspec.to_builtins(recipe))
-        )
-    return writers
 
 
 async def _more_warm_start(line: Line, cpu_seconds: float | None) -> None:

@@ -228,7 +228,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     across the batch, so that they say nothing). `base`: the shape that `[model]` overrides. `checkpoint`: a folder to
     start from; with it there is no warm start, and `base`, `[model]` and `vocab_size` are the checkpoint's own.
     `wandb`: a project of Weights & Biases that metrics go to as well. `keep_checkpoints`: the newest so many, and the
-    best, stay.
+    best, stay. `retries`: how often a run goes on by itself after an actor or its node was lost.
     """
 
     name: str
@@ -248,6 +248,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     layout: LayoutRecipe = LayoutRecipe()
     policy: PolicyRecipe = PolicyRecipe()
     wandb: str = ""
+    retries: int = 2
     keep_checkpoints: int = 2
     checkpoint_every: int = 10
 

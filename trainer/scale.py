@@ -32,12 +32,14 @@ class LayoutRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class PolicyRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who samples. `tp`: GPUs of one replica. `memory_share`: of each GPU, where learner and policy share them.
 
+    `deterministic`: each sample is computed by itself, so a run that was killed ends with the bits of one that was not.
     `max_length`: tokens of prompt and answer together; 0 for whatever the policy server takes by default.
     """
 
     engine: Literal["embedded", "vllm"] = "embedded"
     tp: int = 1
     memory_share: float = 0.5
+    deterministic: bool = False
     max_length: int = 0
 
     def __post_init__(self) -> None:

@@ -140,5 +140,41 @@ async def test_a_run_whose_environments_die(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_run_whose_policy_actor_dies(tmp_path: Path) -> None:
-    await stops_and_resumes(tmp_path, policy_of)
+async def test_a_run_whose_policy_actor_dies_goes_on_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    runs = tmp_path / "runs"
+    ended = await command(
+        "train", "--recipe", str(tmp_path / "tiny.toml"), "--runs-dir", str(runs), "--json",
+        kill_at="GRPO 2/", victim=policy_of,
+    )  # fmt: skip
+    assert ended.code == 0 and ended.left == [], ended.told
+    assert "PolicyHost lost" in ended.told
+    (run,) = runs.iterdir()
+    assert [entry.step for entry in Journal(run / "journal.jsonl").entries()] == list(range(STEPS))
+    assert json.loads(ended.out)["environments"]["math"]["num_failed"] == 0
+
+
+@pytest.mark.slow
+async def test_a_deterministic_run_that_is_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    """The whole program dies, its services follow; everything but the warm start is done again or found."""
+    (tmp_path / "tiny.toml").write_text(RECIPE + "[policy]\ndeterministic = true\n")
+    weights, journals = [], []
+    for name, kill_at in (("straight", ""), ("killed", "GRPO 2/")):
+        runs = tmp_path / name
+        asked = ["train", "--recipe", str(tmp_path / "tiny.toml"), "--runs-dir", str(runs), "--json", "--local"]
+        ended = await command(*asked, kill_at=kill_at, victim=itself if kill_at else None)
+        if kill_at:
+            assert ended.code == -signal.SIGKILL and ended.left == []
+            ended = await command("train", "--resume", str(next(runs.iterdir())), "--json", "--local")
+        assert ended.code == 0, ended.told
+        (run,) = runs.iterdir()
+        weights.append((run / "after" / "model.safetensors").read_bytes())
+        entries = Journal(run / "journal.jsonl").entries()
+        journals.append([(e.tasks, [[m[1:] for m in g] for g in e.groups.values()], e.metrics["loss"])
+                         for e in entries if "loss" in e.metrics])  # fmt: skip
+    assert journals[0] == journals[1]
+    assert weights[0] == weights[1]
+
+
+def itself(parent: psutil.Process) -> psutil.Process:
+    return parent
