@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +65,8 @@ def command(
     meter = Meter().start()
     title = f"palaestra train: {recipe.name}, arm {recipe.arm}, seed {recipe.seed}"
     view = PlainView(meter, title) if as_json else view_for(meter, title)
-    summary = asyncio.run(train(recipe, runs_dir=runs_dir, view=view, meter=meter, local=local, resume=resume))
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():  # Ray tells of dead workers on stdout
+        summary = asyncio.run(train(recipe, runs_dir=runs_dir, view=view, meter=meter, local=local, resume=resume))
     meter.stop()
     if as_json:
         print_json(summary)

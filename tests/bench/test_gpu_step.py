@@ -33,7 +33,7 @@ def test_without_a_gpu_it_says_so(bench: Any, monkeypatch: pytest.MonkeyPatch, c
 
 
 def test_every_layer_is_counted_as_often_as_the_full_model_has_it(bench: Any) -> None:
-    """The published pattern has 23 M, 23 E and 6 *: 100 + 22 · 3 + 22 · 5 + 5 · 2 = 286 ms, 10 + 22 + 44 + 15 = 91 B."""
+    """The published pattern: 23 M, 23 E, 6 *: 100 + 22 · 3 + 22 · 5 + 5 · 2 = 286 ms, 10 + 22 + 44 + 15 = 91 B."""
     cost = bench.Cost
     costs = {"ME*": cost(100, 10), "ME*M": cost(103, 11), "ME*E": cost(105, 12), "ME**": cost(102, 13)}
     found = bench.scaled(HybridConfig.nano(), costs, [2048] * 4, 1e15)
