@@ -59,6 +59,11 @@ class Directory:
             )
         return self._peers.get(name) or await self._meet(name)
 
+    async def all(self) -> list[EnvironmentPeer]:
+        """Every environment that can be met now, by name."""
+        await self._learn_aliases()
+        return [self._peers[name] for name in self.names if name in self._peers]
+
     async def _learn_aliases(self) -> None:
         """Meet every environment that can be met; one that is down must not hide the others."""
         met = await asyncio.gather(*(self._meet(name) for name in self._clients), return_exceptions=True)

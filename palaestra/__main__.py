@@ -18,6 +18,7 @@ COMMANDS = {
     "env": ("palaestra.commands.env", "write, list, serve, check and sample environments"),
     "eval": ("palaestra.commands.evaluate", "score a checkpoint on held-out tasks"),
     "model": ("palaestra.commands.model", "count, convert, time and talk to a model"),
+    "nemo-gym": ("palaestra.commands.nemo_gym", "serve clients of NeMo Gym, write its files"),
     "run": ("palaestra.commands.run", "collect and score rollouts from a policy"),
     "runs": ("palaestra.commands.runs", "list stored runs, show one"),
     "serve": ("palaestra.commands.serve", "serve a policy, OpenAI-compatible"),
