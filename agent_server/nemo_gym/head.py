@@ -153,7 +153,7 @@ class _Head:
         return seeded[0]
 
     async def _pass_on(self, client: Client, request: web.Request, body: bytes, sent: dict[str, str]) -> web.Response:
-        kind = {hdrs.CONTENT_TYPE: request.headers.get(hdrs.CONTENT_TYPE, "application/json")}
+        kind: dict[str, str] = {hdrs.CONTENT_TYPE: request.headers.get(hdrs.CONTENT_TYPE, "application/json")}
         try:
             reply = await client.post(
                 request.path, body, headers={**kind, **sent}, timeout_s=self._config.environment_s, check=False

@@ -89,7 +89,7 @@ class ResourcesServer(Client):
 
     async def _manifest(self, timeout_s: float | None) -> dict[str, Any]:
         reply = await super().request(hdrs.METH_GET, "/openapi.json", None, None, timeout_s)
-        described = reply.json(_Described)
+        described: _Described = reply.json(_Described)
         posts = [path.strip("/") for path, methods in described.paths.items() if "post" in methods]
         return {
             "name": described.info.title,
