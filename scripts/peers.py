@@ -39,7 +39,7 @@ class Peer:
 PEERS = {
     "nemo-gym": Peer(("nemo-gym==0.7.0",), (3, 13), overlook_python=True),
     "nemo-gym-0.4": Peer(("nemo-gym==0.4.0",), (3, 12)),
-    "verifiers": Peer(("verifiers==0.4.0",), (3, 11)),
+    "verifiers": Peer(("verifiers==0.4.0", "uv"), (3, 11)),
     "trl": Peer(("trl==1.16.0",), (3, 11), beside_us=True),
 }
 DONE = ".made"
