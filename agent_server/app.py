@@ -5,6 +5,7 @@ POST /rollouts       {"rows": [...]} ─▶ frames in the order they finish
 POST /cancel         {"run_id", "rollout_ids"}
 POST /aggregate_metrics  scored rollouts ─▶ means, pass@k
 GET  /rollouts/{id}  a stored rollout
+GET  /environments, POST /environments/{name}/tasks
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from agent_server import catalogue
+from agent_server.catalogue import DIRECTORY
 from agent_server.config import AgentConfig
 from agent_server.directory import Directory
 from agent_server.edge import run_reply
@@ -34,7 +37,6 @@ from gym_core.tokens import FRAME_TYPE, pack_frame
 
 SERVER = "agent"
 ROLLOUTS: web.AppKey[Rollouts] = web.AppKey("rollouts", Rollouts)
-DIRECTORY: web.AppKey[Directory] = web.AppKey("directory", Directory)
 
 
 def build_app(config: AgentConfig, *, token: str | None = None) -> web.Application:
@@ -44,6 +46,7 @@ def build_app(config: AgentConfig, *, token: str | None = None) -> web.Applicati
     app.router.add_post("/rollouts", _batch)
     app.router.add_post("/cancel", _cancel)
     app.router.add_post("/aggregate_metrics", _aggregate)
+    catalogue.add_to(app.router)
     app.router.add_get("/rollouts/{rollout_id:.+}", _show)
     app.cleanup_ctx.append(lambda app: _open(app, config, token))
     harden(app, server_name=SERVER, token=token)

@@ -27,6 +27,7 @@ class EnvironmentPeer:
     has_tools: bool
     read_only_tools: frozenset[str]
     aliases: frozenset[str]
+    manifest: dict[str, Any]
 
 
 class Directory:
@@ -86,6 +87,7 @@ class Directory:
                     has_tools=bool(tools),
                     read_only_tools=frozenset(tool["name"] for tool in tools if tool.get("read_only")),
                     aliases=frozenset([*manifest.get("aliases", ()), *manifest.get("rows", ())]),
+                    manifest={**manifest, "name": name},
                 )
                 self._aliases.update(dict.fromkeys(self._peers[name].aliases, name))
             return self._peers[name]

@@ -66,7 +66,9 @@ def describe(manifest: Mapping[str, Any], tools: Mapping[str, ToolSpec], base: s
         "/aggregate_metrics": {
             "post": _operation("Scored rollouts as a few numbers", ref("AggregateRequest"), {"200": _OBJECT})
         },
-        "/reverify_mode": {"get": _operation("May stored rollouts be graded again?", replies={"200": {"type": "string"}})},
+        "/reverify_mode": {
+            "get": _operation("May stored rollouts be graded again?", replies={"200": {"type": "string"}})
+        },
     }
     for name, spec in tools.items():
         parameters = {key: value for key, value in spec.parameters.items() if key != "$defs"}

@@ -93,7 +93,7 @@ class _Head:
     async def _names(self, request: web.Request) -> dict[str, Any]:
         """The configuration under the address that this caller reached us by."""
         reached = urlsplit(f"//{request.host}")
-        manifests = [{"name": peer.name, "aliases": sorted(peer.aliases)} for peer in await self._directory.all()]
+        manifests = [peer.manifest for peer in await self._directory.all()]
         return global_config(manifests, reached.hostname or "127.0.0.1", reached.port or 80, self._config.policy_url)
 
     async def reverify_mode(self, _: web.Request) -> web.Response:

@@ -42,7 +42,7 @@ async def test_the_configuration_is_yaml_in_a_json_string_and_three_levels_deep(
         body = (await client.get("/global_config_dict_yaml")).content
     config = yaml.safe_load(json.loads(body))
     for name in ("math", "math_with_judge_simple_agent", "math_with_judge", "ledger", "ledger_simple_agent"):
-        (kind, servers), = config[name].items()
+        ((kind, servers),) = config[name].items()
         (server,) = servers.values()
         assert kind == "responses_api_agents"
         assert f"http://{server['host']}:{server['port']}" == gym[0].head.url

@@ -124,7 +124,7 @@ async def test_our_agent_plays_their_choices_and_their_components(peer: Callable
 async def test_their_workplace_and_ours_say_the_same(
     peer: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their published rows over their data, played by the ground truth, by nobody, and half: two servers, one opinion."""
+    """Their published rows over their data, by the ground truth, by nobody, and half: two servers, one opinion."""
     python, name = peer("nemo-gym"), "workplace_assistant"
     rows = examples(python, name)
     (data,) = python.parent.parent.glob(f"lib/python*/site-packages/resources_servers/{name}/csv_data")
@@ -141,9 +141,7 @@ async def test_their_workplace_and_ours_say_the_same(
             Client((await stack.enter_async_context(await start(agent_app(config)))).url)
         )
         for row in rows:
-            steps = [
-                [call(step["name"], step["arguments"], f"c{n}")] for n, step in enumerate(row["ground_truth"])
-            ]
+            steps = [[call(step["name"], step["arguments"], f"c{n}")] for n, step in enumerate(row["ground_truth"])]
             scripts = ([*steps, [message("done")]], [[message("done")]], [*steps[:-1], [message("done")]])
             for key, client in (("theirs", theirs), ("ours", ours)):
                 found = []

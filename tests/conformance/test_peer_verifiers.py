@@ -21,7 +21,9 @@ async def test_their_taskset_scores_our_environments(peer: Callable[[str], Path]
         gym, _ = await open_gym(stack, tmp_path)
         for name, rows in (("ledger", gym.ledger), ("math", gym.math)):
             scripts = [gym.scripts[row["task_id"]] for row in rows]
-            right = [{"calls": [(one.name, one.arguments) for one in said.calls], "reply": said.reply} for said in scripts]
+            right = [
+                {"calls": [(one.name, one.arguments) for one in said.calls], "reply": said.reply} for said in scripts
+            ]
             wrong = [{"calls": [], "reply": "I do not know."} for _ in rows]
             (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 2))
             (tmp_path / "scripts.json").write_text(json.dumps([*right, *wrong]))

@@ -53,6 +53,9 @@ class KnowingPolicy:
         self.scripts: dict[str, Script] = {}
         self.asked: list[dict[str, Any]] = []
         self.broken = False
+        self.held_prompt = ""
+        """A prompt whose turns wait until somebody sets `released`."""
+        self.released = asyncio.Event()
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -85,6 +88,8 @@ class KnowingPolicy:
         head, blob = unpack_frame(await request.read())
         asked = msgspec.json.decode(head)["request"]
         self.asked.append(asked)
+        if self.held_prompt and _prompt(asked["input"]) == self.held_prompt:
+            await self.released.wait()
         seen = len(decode_trace(blob)) if blob else 0
         said = {
             "response": {

@@ -1,6 +1,6 @@
 """Runs in NeMo Gym's own environment: its rollout collection and its server client against a head.
 
-    python nemo_gym_client.py HOST PORT ROWS.jsonl        one line of JSON at the end
+python nemo_gym_client.py HOST PORT ROWS.jsonl        one line of JSON at the end
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Runs in verifiers' own environment: its NeMoGymTaskset seeds, calls tools and scores against one of our environments.
 
-    python verifiers_taskset.py RESOURCES_URL ROWS.jsonl SCRIPTS.json        one line of JSON at the end
+python verifiers_taskset.py RESOURCES_URL ROWS.jsonl SCRIPTS.json        one line of JSON at the end
 """
 
 import asyncio
