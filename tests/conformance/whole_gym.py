@@ -146,10 +146,17 @@ async def open_gym(stack: AsyncExitStack, store: Path, **options: Any) -> tuple[
     return Gym(served, agent, head, brain, rows["ledger"], rows["math"], scripts), policy
 
 
-async def run_driver(python: Path, script: Path, *arguments: str, timeout_s: float = 300.0) -> Any:
+async def run_driver(
+    python: Path, script: Path, *arguments: str, timeout_s: float = 300.0, environ: Mapping[str, str] | None = None
+) -> Any:
     """A script under a peer's interpreter; the JSON of its last line. Fails with its words where it does."""
     process = await asyncio.create_subprocess_exec(
-        str(python), str(script), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        str(python),
+        str(script),
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environ,
     )
     try:
         out, err = await asyncio.wait_for(process.communicate(), timeout_s)

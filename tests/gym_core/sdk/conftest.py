@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(TESTS / "agent_server"))
-sys.path.insert(0, str(TESTS / "conformance"))
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "agent_server"))
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "conformance"))
 
 from whole_gym import Gym, KnowingPolicy, open_gym
 
