@@ -45,6 +45,12 @@ def get_global_config_dict(
     return _current
 
 
+def ours(config: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """The section `palaestra` of a configuration, of the current one without an argument."""
+    found: Mapping[str, Any] = (_current if config is None else config) or {}
+    return found.get("palaestra") or {}
+
+
 def set_global_config_dict(config: dict[str, Any] | None) -> None:
     global _current
     _current = config

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from nemo_gym.global_config import HEAD_SERVER_KEY_NAME, get_first_server_config_dict, get_global_config_dict
+from nemo_gym.global_config import HEAD_SERVER_KEY_NAME, get_first_server_config_dict, get_global_config_dict, ours
 
 __all__ = [
     "HEAD_SERVER_KEY_NAME",
@@ -34,7 +34,7 @@ CONNECT_TRIES = 3
 
 _sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = weakref.WeakKeyDictionary()
 _urls: dict[int, str] = {}
-"""Heads that were started here, by the port that the trainer gave them; they are on loopback, whatever host it names."""
+"""Heads that were started here, by the port that the trainer named; they are on loopback, whatever host it named."""
 
 
 @dataclass
@@ -103,10 +103,11 @@ def setup_server_client(head_server_config: BaseServerConfig | None = None) -> S
     return ServerClient.load_from_global_config(head_server_config)
 
 
-async def request(method: str, url: str, timeout_s: float = ROLLOUT_S, **options: Any) -> aiohttp.ClientResponse:
-    """One request, read to its end and within `timeout_s`; tried again only where no connection was made."""
+async def request(method: str, url: str, timeout_s: float | None = None, **options: Any) -> aiohttp.ClientResponse:
+    """One request, read to its end and within `timeout_s` (`palaestra.timeout_s`, else two hours); tried again only
+    where no connection was made."""
     headers = {**_bearer(), **(options.pop("headers", None) or {})}
-    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    timeout = aiohttp.ClientTimeout(total=timeout_s or float(ours().get("timeout_s", ROLLOUT_S)))
     for attempt in range(CONNECT_TRIES):
         try:
             reply = await _session().request(method, url, headers=headers, timeout=timeout, **options)

@@ -21,6 +21,7 @@ from nemo_gym.global_config import (
     POLICY_MODEL_NAME_KEY_NAME,
     GlobalConfigDictParserConfig,
     get_global_config_dict,
+    ours,
     set_global_config_dict,
 )
 from nemo_gym.server_utils import (
@@ -31,7 +32,6 @@ from nemo_gym.server_utils import (
     read_configuration,
 )
 
-OURS = "palaestra"
 READY_S = 180.0
 STOP_S = 10.0
 
@@ -87,9 +87,9 @@ class RunHelper:
         self.poll()
 
     def _start_all(self, given: dict[str, Any]) -> str:
-        ours = given.get(OURS) or {}
-        services = self._begin("environments", ["env", "serve", *ours.get("environments", [])])
-        policy = ours.get("policy_url") or self._begin("policy", ["serve", *_upstream(given)])
+        wanted = ours(given)
+        services = self._begin("environments", ["env", "serve", *wanted.get("environments", [])])
+        policy = wanted.get("policy_url") or self._begin("policy", ["serve", *_upstream(given)])
         named = [part for name in _names(services) for part in ("--env", f"{name}={services}/{name}")]
         agent = self._begin("agent", ["agent", "serve", "--policy", policy, *named])
         at = _head_config(given)
@@ -115,7 +115,7 @@ class RunHelper:
 
 
 def _running_head(given: dict[str, Any]) -> str:
-    named = os.environ.get("PALAESTRA_HEAD") or (given.get(OURS) or {}).get("head") or ""
+    named = os.environ.get("PALAESTRA_HEAD") or ours(given).get("head") or ""
     return str(named).rstrip("/")
 
 
@@ -128,10 +128,12 @@ def _upstream(given: dict[str, Any]) -> list[str]:
     urls = given.get(POLICY_BASE_URL_KEY_NAME) or []
     urls = [urls] if isinstance(urls, str) else urls
     if not urls:
-        raise ValueError(f"the configuration has neither {POLICY_BASE_URL_KEY_NAME} nor {OURS}.policy_url")
+        raise ValueError(f"the configuration has neither {POLICY_BASE_URL_KEY_NAME} nor palaestra.policy_url")
     if len(urls) > 1:
         print(f"palaestra: {len(urls)} policy addresses given, the first is used: {urls[0]}", file=sys.stderr)
-    return ["--upstream", urls[0], "--upstream-model", str(given.get(POLICY_MODEL_NAME_KEY_NAME) or "policy")]
+    name = str(given.get(POLICY_MODEL_NAME_KEY_NAME) or "policy")
+    config = ours(given).get("policy_config")
+    return ["--upstream", urls[0], "--upstream-model", name, *(["--config", config] if config else [])]
 
 
 def _command() -> list[str]:
