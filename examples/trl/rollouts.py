@@ -37,6 +37,12 @@ class Rollouts:
         self._version = httpx.get(f"{policy_url}/version", timeout=60).json()["version"]
         self._step = 0
 
+    def __enter__(self) -> Rollouts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
     def __call__(self, prompts: list[list[Message]], trainer: Any) -> dict[str, list[Any]]:
         """One completion for each prompt, in order; prompts that repeat are the members of a group."""
         if trainer.state.global_step != self._step:

@@ -13,6 +13,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from gym_core.sdk import Client
 
+SHOWN = ("reward", "reward_std", "loss", "grad_norm", "completions/mean_length")
+
 
 def main() -> None:
     options = parse()
@@ -28,28 +30,20 @@ def main() -> None:
         tokenizer_file=str(Path(options.model) / "tokenizer.json"), eos_token="<|im_end|>", pad_token="</s>"
     )
     tokenizer.chat_template = "{{ messages[-1]['content'] }}"  # never used: the policy server renders
-    trainer = GRPOTrainer(
-        model=model,
-        reward_funcs=reward,
-        args=arguments(options),
-        train_dataset=Dataset.from_list([{"prompt": messages(row)} for row in rows]),
-        processing_class=tokenizer,
-        rollout_func=Rollouts(
-            options.agent, options.policy, rows, temperature=1.0, max_output_tokens=options.max_output_tokens
-        ),
-    )
-    trainer.train()
-    kept = (
-        "reward",
-        "reward_std",
-        "loss",
-        "grad_norm",
-        "completions/mean_length",
-        "sampling/sampling_logp_difference/mean",
-    )
+    sampling = {"temperature": 1.0, "max_output_tokens": options.max_output_tokens}
+    with Rollouts(options.agent, options.policy, rows, **sampling) as rollouts:
+        trainer = GRPOTrainer(
+            model=model,
+            reward_funcs=reward,
+            args=arguments(options),
+            train_dataset=Dataset.from_list([{"prompt": messages(row)} for row in rows]),
+            processing_class=tokenizer,
+            rollout_func=rollouts,
+        )
+        trainer.train()
     for entry in trainer.state.log_history:
         if "reward" in entry:
-            print(json.dumps({"step": entry["step"], **{name: entry[name] for name in kept if name in entry}}))
+            print(json.dumps({"step": entry["step"], **{name: entry[name] for name in SHOWN}}))
     if options.output:
         trainer.save_model(options.output)
 

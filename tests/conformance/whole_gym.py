@@ -56,11 +56,24 @@ class KnowingPolicy:
         self.held_prompt = ""
         """A prompt whose turns wait until somebody sets `released`."""
         self.released = asyncio.Event()
+        self.version = 0
+        self.published: list[int] = []
 
     def app(self) -> web.Application:
         app = web.Application()
         app.router.add_post("/v1/responses", self._turn)
+        app.router.add_post("/weights", self._weights)
+        app.router.add_get("/version", self._version)
         return app
+
+    async def _version(self, _: web.Request) -> web.Response:
+        return web.json_response({"version": self.version, "model": "m"})
+
+    async def _weights(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.version = body["version"]
+        self.published.append(Path(body["path"]).stat().st_size)
+        return web.json_response({"version": self.version, "checksums": {}})
 
     def know(self, row: Mapping[str, Any], script: Script) -> None:
         self.scripts[_prompt(row["responses_create_params"]["input"])] = script
