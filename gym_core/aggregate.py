@@ -16,6 +16,7 @@ from typing import Any
 
 TASK = "_ng_task_index"
 REPEAT = "_ng_rollout_index"
+LARGEST = 1e150
 _FLAGS = frozenset({"mask_sample"})
 _STATS: dict[str, Callable[[Sequence[float]], float]] = {
     "mean": statistics.fmean,
@@ -112,8 +113,8 @@ def _numbers(rollout: Entry) -> dict[str, float]:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number, a bool as 0 or 1; None for anything else."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    """A number, a bool as 0 or 1; None for anything else, and for what is too large to be squared."""
+    return float(value) if isinstance(value, int | float) and abs(value) < LARGEST else None
 
 
 def _pass_at_k(scored: Sequence[Entry]) -> Entry:
