@@ -21,7 +21,7 @@ from gym_core.registry import Registry
 from gym_core.serve import start
 from gym_core.server import build_app
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
 DRIVERS = Path(__file__).parent / "drivers"
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from chatting import chat_app
 from whole_gym import open_gym, run_driver
 
-pytestmark = pytest.mark.peers
+from gym_core.serve import start
+
+pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
 DRIVERS = Path(__file__).parent / "drivers"
 
@@ -35,3 +39,20 @@ async def test_their_taskset_scores_our_environments(peer: Callable[[str], Path]
                 )  # fmt: skip
                 assert [one["reward"] for one in said] == [1.0] * len(rows) + [0.0] * len(rows), (name, url)
                 assert (len(said[0]["tools"]) > 0) == (name == "ledger")
+
+
+async def test_their_harness_plays_whole_episodes(peer: Callable[[str], Path], tmp_path: Path) -> None:
+    """Its null harness, the tools of a session through its MCP bridge, a policy that knows the answers."""
+    python = peer("verifiers")
+    environ = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
+    async with AsyncExitStack() as stack:
+        gym, policy = await open_gym(stack, tmp_path)
+        brain = await stack.enter_async_context(await start(chat_app(policy)))
+        for name, rows in (("ledger", gym.ledger[:2]), ("math", gym.math[:1])):
+            path = tmp_path / f"{name}.jsonl"
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            url = f"{gym.environments.url}/{name}"
+            said = await run_driver(
+                python, DRIVERS / "verifiers_episodes.py", url, brain.url, str(path), environ=environ
+            )
+            assert said == [{"ok": True, "errors": [], "reward": 1.0}] * len(rows), name
