@@ -44,3 +44,9 @@ class GroupVerdictRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tr
     group_id: str
     rollout_id: str
     wait_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class AggregateRequest(msgspec.Struct, kw_only=True):
+    """Scored rollouts, bodies of their responses left out."""
+
+    verify_responses: list[dict[str, Any]]

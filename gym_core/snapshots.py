@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from gym_core.environment import CallRecord, Environment, Session
+from gym_core.environment import CallRecord, Environment, Session, UserTurn
 from gym_core.errors import BadRequest
 
 log = logging.getLogger("palaestra.sessions")
@@ -41,6 +41,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     rng: tuple[int, tuple[int, ...], float | None]
     key: str
     saved_at: float
+    turns: list[UserTurn] = []
 
 
 def state_type(environment: type[Environment]) -> type | None:
@@ -98,6 +99,7 @@ class Snapshots:
             rng=(version, internal, gauss),
             key=key,
             saved_at=time.time(),
+            turns=session.turns,
         )
 
     def holds(self, session_id: str) -> bool:
@@ -135,6 +137,7 @@ class Snapshots:
             state=self._states.decode(snapshot.state),
             calls=snapshot.calls,
             rng=rng,
+            turns=snapshot.turns,
         )
 
     def _path(self, session_id: str) -> Path:

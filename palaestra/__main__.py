@@ -22,6 +22,7 @@ COMMANDS = {
     "model": ("palaestra.commands.model", "count, convert, time and talk to a model"),
     "plan": ("palaestra.commands.plan", "what a recipe needs on N GPUs"),
     "reverify": ("palaestra.commands.runs_reverify", "grade a stored run again and compare"),
+    "nemo-gym": ("palaestra.commands.nemo_gym", "serve clients of NeMo Gym, write its files"),
     "run": ("palaestra.commands.run", "collect and score rollouts from a policy"),
     "runs": ("palaestra.commands.runs", "list stored runs, show, compare, export, compact, prune"),
     "serve": ("palaestra.commands.serve", "serve a policy, OpenAI-compatible"),

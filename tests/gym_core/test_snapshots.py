@@ -134,6 +134,27 @@ async def test_a_restarted_server_goes_on_where_it_was(tmp_path: Path, closed: l
         assert [await call(client, fresh, "draw") for _ in range(2)] == [first, second]
 
 
+class Talker(Shop):
+    """A shop with a customer who counts what was said."""
+
+    name = "talker"
+
+    def user(self, task: Task, session: Session, reply: Reply) -> str:
+        return f"{len(session.turns) + 1}: you said {reply.text}"
+
+
+async def test_a_dialogue_goes_on_where_it_was(tmp_path: Path) -> None:
+    async def said(client: Client, session: str, words: str) -> Any:
+        body = {"response": {"output": text_output(words)}}
+        return (await client.post("/user_turn", body, headers={headers.SESSION: session})).json()
+
+    async with shop(tmp_path, Talker) as client:
+        session, _ = await seed(client)
+        assert await said(client, session, "good day") == {"message": "1: you said good day", "turn": 1}
+    async with shop(tmp_path, Talker) as client:
+        assert await said(client, session, "again") == {"message": "2: you said again", "turn": 2}
+
+
 async def test_what_was_answered_survives_even_a_kill(tmp_path: Path) -> None:
     """Nothing is written at the end: the files after a call are all that a killed server leaves."""
     async with shop(tmp_path) as client:
