@@ -7,6 +7,7 @@ figures wherever it is scored.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,12 @@ class Record(msgspec.Struct, kw_only=True):
     evaluation: dict[str, Evaluation] = {}
 
 
-async def heldout_rows(url: str, recipe: Recipe) -> dict[str, list[Row]]:
-    """The held-out tasks of a recipe, by environment."""
+async def heldout_rows(urls: Mapping[str, str], recipe: Recipe) -> dict[str, list[Row]]:
+    """The held-out tasks of a recipe, by environment; `urls` say where each is served, without its name."""
     return {
-        name: await draw_tasks(url, name, seed=recipe.seed, level=mix.level, count=recipe.eval.tasks, split="heldout")
+        name: await draw_tasks(
+            urls[name], name, seed=recipe.seed, level=mix.level, count=recipe.eval.tasks, split="heldout"
+        )
         for name, mix in recipe.environments.items()
     }
 
@@ -104,5 +107,5 @@ async def score_checkpoint(path: Path, *, num_slots: int = 192) -> tuple[Record,
         agent = await start_agent(urls, policy.url, folder / "store.db", folder, stack)
         client = await stack.enter_async_context(connect(agent.url, retries=0))
         agents = AgentPool(client, run_id=record.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
-        rows = await heldout_rows(environments.url, recipe)
+        rows = await heldout_rows(dict.fromkeys(recipe.environments, environments.url), recipe)
         return record, await score(agents, rows, recipe, record.name)

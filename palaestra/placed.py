@@ -5,24 +5,19 @@ Both import torch, so this module is imported by whoever hosts them and named by
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-import threading
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
 
-from gym_core.errors import Unavailable
-from gym_core.serve import Served, start
 from model import checkpoint
+from palaestra.hosted import AppHost
 from palaestra.policies import SERVING, served_app
 from policy_server.config import PolicyConfig
 from trainer.config import Recipe
 from trainer.learner import Learner, build_learner
-
-START_TIMEOUT_S = 60.0
 
 
 class PlacedLearner(Learner):
@@ -50,32 +45,8 @@ def place_learner(recipe: Recipe, vocab_size: int, num_threads: int, directory: 
     return PlacedLearner(made.model, recipe.learning, recipe.objective, seed=recipe.seed)
 
 
-class PolicyHost:
-    """The policy server on an event loop of its own, in a thread: usable from an actor and from a test."""
+class PolicyHost(AppHost):
+    """The policy server."""
 
     def __init__(self, settings: PolicyConfig, port: int = 0) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="policy-host", daemon=True)
-        self._thread.start()
-        self._served: Served = self._run(self._start(settings, port), START_TIMEOUT_S)
-
-    @staticmethod
-    async def _start(settings: PolicyConfig, port: int) -> Served:
-        return await start(served_app(settings), port=port)
-
-    def _run(self, work: Any, timeout_s: float) -> Any:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result(timeout_s)
-        except TimeoutError:
-            future.cancel()
-            raise Unavailable(f"the policy server was not ready after {timeout_s:.0f} s", stage="start") from None
-
-    def url(self) -> str:
-        return self._served.url
-
-    def close(self) -> None:
-        self._run(self._served.close(), START_TIMEOUT_S)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        super().__init__(partial(served_app, settings), port)

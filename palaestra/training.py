@@ -53,7 +53,7 @@ class Line:
     meter: Meter
     view: View
     connected: AsyncExitStack = field(default_factory=AsyncExitStack)
-    environment_url: str = ""
+    environment_urls: dict[str, str] = field(default_factory=dict)
     learner: Handle = field(default=cast(Handle, None))
     policy: Handle = field(default=cast(Handle, None))
     agents: AgentPool = field(default=cast(AgentPool, None))
@@ -127,8 +127,9 @@ async def _train(
         placement = await _placement(local)
         stack.push_async_callback(placement.close)
         line = Line(recipe, folder, store, placement, meter, view)
-        environments = await start_environments(list(recipe.environments), folder.path / "logs", stack)
-        line.environment_url = environments.url
+        if not recipe.environment_actors:
+            environments = await start_environments(list(recipe.environments), folder.path / "logs", stack)
+            line.environment_urls = dict.fromkeys(recipe.environments, environments.url)
         await _warm(line, resumed)
         stack.push_async_callback(line.connected.aclose)
         await _connect(line)
@@ -256,7 +257,9 @@ async def _connect(line: Line) -> None:
         settings = msgspec.structs.replace(settings, max_length=recipe.policy.max_length)
     line.policy = await line.placement.place(PolicyHost, settings)
     policy_url = await line.policy.call("url")
-    urls = {name: f"{line.environment_url}/{name}" for name in recipe.environments}
+    if recipe.environment_actors:
+        line.environment_urls = await _place_environments(line)
+    urls = {name: f"{url}/{name}" for name, url in line.environment_urls.items()}
     agent = await start_agent(urls, policy_url, folder.store, folder.path / "logs", stack)
     agent_client = await stack.enter_async_context(connect(agent.url, retries=0))
     line.agents = AgentPool(agent_client, run_id=folder.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
@@ -266,11 +269,24 @@ async def _connect(line: Line) -> None:
         policy_client, probe_rows(vocab_size, seed=recipe.seed), gate=recipe.grpo.mismatch_gate
     )
     stack.push_async_callback(line.publisher.close)
-    line.heldout_rows = await heldout_rows(line.environment_url, recipe)
+    line.heldout_rows = await heldout_rows(line.environment_urls, recipe)
     for name, mix in recipe.environments.items():
         line.train_rows[name] = await draw_tasks(
-            line.environment_url, name, seed=recipe.seed, level=mix.level, count=mix.tasks, split="train"
+            line.environment_urls[name], name, seed=recipe.seed, level=mix.level, count=mix.tasks, split="train"
         )
+
+
+async def _place_environments(line: Line) -> dict[str, str]:
+    """Environments dealt out to actors, which go where there is least; where each is served, by name."""
+    from palaestra.hosted import EnvironmentHost
+
+    names = list(line.recipe.environments)
+    found: dict[str, str] = {}
+    for number in range(min(line.recipe.environment_actors, len(names))):
+        served = names[number :: line.recipe.environment_actors]
+        host = await line.placement.place(EnvironmentHost, served)
+        found |= dict.fromkeys(served, await host.call("url"))
+    return found
 
 
 async def _connect_again(line: Line) -> None:

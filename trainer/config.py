@@ -229,6 +229,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     start from; with it there is no warm start, and `base`, `[model]` and `vocab_size` are the checkpoint's own.
     `wandb`: a project of Weights & Biases that metrics go to as well. `keep_checkpoints`: the newest so many, and the
     best, stay. `retries`: how often a run goes on by itself after an actor or its node was lost.
+    `environment_actors`: Ray actors that serve the environments, spread over the nodes; 0 for one process beside the
+    program.
     """
 
     name: str
@@ -249,11 +251,16 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     policy: PolicyRecipe = PolicyRecipe()
     wandb: str = ""
     retries: int = 2
+    environment_actors: int = 0
     keep_checkpoints: int = 2
     checkpoint_every: int = 10
 
     def __post_init__(self) -> None:
         _positive(self, "vocab_size", "keep_checkpoints", "checkpoint_every")
+        if min(self.retries, self.environment_actors) < 0:
+            raise ValueError(
+                f"`retries` and `environment_actors` are 0 or more, not {self.retries}, {self.environment_actors}"
+            )
         if self.checkpoint and self.arm == "sft":
             raise ValueError("the `sft` arm is more warm start, and a run from a `checkpoint` has none")
         if not self.environments:

@@ -215,10 +215,12 @@ class RayPlacement:
         return await handle.ready()
 
     async def _place_in_group(self) -> dict[str, Any]:
-        """Options that put the next actor into the next bundle; beyond the last one, or without any, none."""
+        """Options that put the next actor into the next bundle; those beyond the last are small, and spread out."""
         number = len(self._handles)
-        if number >= len(self._bundles):
+        if not self._bundles:
             return {}
+        if number >= len(self._bundles):
+            return {"num_cpus": 0, "scheduling_strategy": "SPREAD"}
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         if self._group is None:
