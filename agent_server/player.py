@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +19,11 @@ import msgspec
 
 from agent_server.config import AgentConfig
 from agent_server.directory import Directory, EnvironmentPeer
+from agent_server.metrics import AgentMetrics
 from agent_server.policy import Policy, Turn
 from agent_server.tools import ToolCaller
 from agent_server.traces import TraceBook
-from gym_core import headers, telemetry
+from gym_core import headers, telemetry, tracing
 from gym_core.contracts import RUN_KEY, Outcome, PendingVerdict, Rollout, RunOptions, Task, Usage, Verdict
 from gym_core.errors import Cancelled, DeadlineExceeded, EnvironmentFault, JudgeFault, PalaestraError
 from gym_core.seeds import derive
@@ -56,10 +59,11 @@ class Play:
 class Player:
     """Plays rollouts; holds no state of its own between them."""
 
-    def __init__(self, config: AgentConfig, directory: Directory, policy: Policy) -> None:
+    def __init__(self, config: AgentConfig, directory: Directory, policy: Policy, metrics: AgentMetrics) -> None:
         self._config = config
         self._directory = directory
         self._policy = policy
+        self._metrics = metrics
 
     async def play(self, row: dict[str, Any], task: Task, options: RunOptions) -> Play:
         """Play a task to its outcome. Never raises for what happens to the rollout; only for a bug of ours."""
@@ -67,8 +71,10 @@ class Player:
         rollout = play.rollout
         began = time.perf_counter()
         try:
-            async with asyncio.timeout(min(options.deadline_s, self._config.max_deadline_s)):
-                await self._play(play)
+            about = {"palaestra.rollout_id": options.rollout_id, "palaestra.environment": task.environment}
+            with tracing.span("rollout", **about):
+                async with asyncio.timeout(min(options.deadline_s, self._config.max_deadline_s)):
+                    await self._play(play)
             rollout.outcome = Outcome.TRUNCATED if play.truncated else Outcome.SCORED
         except TimeoutError:
             self._fail(play, DeadlineExceeded(f"the rollout was still at {play.stage!r} after {options.deadline_s} s"))
@@ -105,12 +111,23 @@ class Player:
             await self._seed(play, peer)
         await self._converse(play, peer)
         play.stage = "verify"
-        with _Timed(play, "verify"):
+        with self._stage(play, "verify"):
             play.rollout.verdict = await self._verify(play, peer)
+
+    @contextmanager
+    def _stage(self, play: Play, name: str) -> Iterator[None]:
+        """Count the time of one call, and add it to the rollout's timings, whether or not it succeeds."""
+        began = time.perf_counter()
+        try:
+            with self._metrics.stage(play.rollout.environment, name):
+                yield
+        finally:
+            timings = play.rollout.timings_ms
+            timings[name] = round(timings.get(name, 0.0) + 1000 * (time.perf_counter() - began), 3)
 
     async def _seed(self, play: Play, peer: EnvironmentPeer) -> None:
         about = {"seed": play.options.seed, "repeat": play.options.repeat}
-        with _Timed(play, "seed"):
+        with self._stage(play, "seed"):
             reply = await peer.client.post(
                 "/seed_session", {**play.row, RUN_KEY: about}, timeout_s=self._config.environment_s, idempotent=True
             )
@@ -136,7 +153,7 @@ class Player:
         for step in range(max_steps):
             play.stage = "generate"
             request = self._request(play, params, items, left, step)
-            with _Timed(play, "generate"):
+            with self._stage(play, "generate"):
                 turn = await self._policy.turn(
                     request,
                     covered,
@@ -158,7 +175,7 @@ class Player:
             if step == max_steps - 1:
                 break
             play.stage = "tool"
-            with _Timed(play, "tool"):
+            with self._stage(play, "tool"):
                 results = await tools.call_all(calls)
             play.usage.tool_calls += len(results)
             play.usage.tool_errors += sum(not result.ok for result in results)
@@ -237,15 +254,16 @@ class Player:
         if not play.session_id or play.peer is None:
             return
         try:
-            await asyncio.shield(
-                play.peer.client.post(
-                    "/close_session",
-                    {"session_id": play.session_id},
-                    headers={headers.SESSION: play.session_id},
-                    timeout_s=CLOSE_TIMEOUT_S,
-                    idempotent=True,
+            with self._metrics.stage(play.rollout.environment, "close"):
+                await asyncio.shield(
+                    play.peer.client.post(
+                        "/close_session",
+                        {"session_id": play.session_id},
+                        headers={headers.SESSION: play.session_id},
+                        timeout_s=CLOSE_TIMEOUT_S,
+                        idempotent=True,
+                    )
                 )
-            )
         except (PalaestraError, asyncio.CancelledError):
             # The environment sweeps idle sessions itself; a rollout that is done must not be lost over its close.
             play.rollout.labels = {**play.rollout.labels, "session": "left_to_sweeper"}
@@ -292,20 +310,3 @@ def _outcome(stage: str, error: PalaestraError) -> Outcome:
     if stage == "judge" or isinstance(error, JudgeFault):
         return Outcome.JUDGE_ERROR
     return Outcome.ENV_ERROR
-
-
-class _Timed:
-    """Adds the time of a stage to the rollout's timings, whether or not it succeeds."""
-
-    __slots__ = ("_began", "_name", "_timings")
-
-    def __init__(self, play: Play, name: str) -> None:
-        self._timings = play.rollout.timings_ms
-        self._name = name
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        spent = 1000 * (time.perf_counter() - self._began)
-        self._timings[self._name] = round(self._timings.get(self._name, 0.0) + spent, 3)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from gym_core import tracing
 from gym_core.contracts import PendingVerdict, RunOptions, Task, Verdict
 from gym_core.crew import Crew
 from gym_core.dispatch import ToolAnswer, call_tool
@@ -141,14 +142,14 @@ class EnvironmentService:
 
     async def seed(self, row: dict[str, Any], options: RunOptions, key: str = "") -> str:
         """A session for this row; its id."""
-        with author("seed_session"):
+        with author("seed_session"), tracing.span("seed_session"):
             task = await self._ask("resolve", row)
             draw = rng("session", options.seed, task.task_id, options.repeat)
             return await self.sessions.open(task, draw, key)
 
     async def call(self, name: str, arguments: bytes, session_id: str, limit_s: float) -> ToolAnswer:
         """A tool call in a session, after those that came before it. Raises `BadSession`, `DeadlineExceeded`."""
-        with author("tool"):
+        with author("tool"), tracing.span("tool", **{"palaestra.tool": name}):
             async with asyncio.timeout(limit_s), self.sessions.using(session_id) as session:
                 return await call_tool(self.environment, session, name, arguments)
 
@@ -170,7 +171,7 @@ class EnvironmentService:
         limit_s: float | None = None,
     ) -> Verdict | PendingVerdict:
         """The verdict on an output, of the session's task where there is a session, else of the row's."""
-        with author("verify"):
+        with author("verify"), tracing.span("verify"):
             if session_id:
                 async with self.sessions.using(session_id) as session:
                     return await self._verify(session.task, session, output, options, limit_s)
@@ -229,16 +230,16 @@ class EnvironmentService:
             return verdict
         verdict, task = graded
         left_s = None if limit_s is None else limit_s - (time.monotonic() - began)
-        with author("judge"):
+        with author("judge"), tracing.span("judge"):
             return await self.judging.verdict(task, session, output, verdict, left_s)
 
     async def _judge_group(self, entries: list[GroupEntry]) -> list[Verdict]:
-        with author("verify_group"):
+        with author("verify_group"), tracing.span("verify_group"):
             limit_s = max(self.environment.group_deadline_s, self.environment.verify_timeout_s)
             verdicts: list[Verdict] = await self._ask("grade_group", entries, limit_s=limit_s)
         if not self.judging.active:
             return verdicts
-        with author("judge"):
+        with author("judge"), tracing.span("judge"):
             return await self.judging.group(entries, verdicts)
 
     async def _ask(self, method: str, *args: Any, limit_s: float | None = None) -> Any:

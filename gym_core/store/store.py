@@ -196,6 +196,10 @@ class Store:
     async def profiles(self, environment: str | None = None, checkpoint: str | None = None) -> list[TaskProfile]:
         return await self._read(lambda connection: runs.profiles(connection, environment, checkpoint))
 
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """What `query` finds on the reading connection, in the reading thread. For selections of a caller's own."""
+        return await self._read(query)
+
     # inside
 
     async def _change(self, apply: Callable[[Connection], T]) -> T:
