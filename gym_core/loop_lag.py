@@ -14,16 +14,15 @@ EVERY_S = 0.5
 
 
 class LoopLag:
-    """Observes the lag of the loop that `start` is called in, until `stop`."""
+    """Observes the lag of a loop (the running one) from `start` to `stop`."""
 
     def __init__(self, lag: Histogram, every_s: float = EVERY_S) -> None:
         self._lag = lag
         self._every_s = every_s
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._set(loop)
+    def start(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._set(loop or asyncio.get_running_loop())
 
     def stop(self) -> None:
         if self._timer is not None:

@@ -41,13 +41,18 @@ class OtelTracer:
     @classmethod
     def exporting(cls) -> OtelTracer:
         """To the collector that the environment names; what is queued is sent when the process ends."""
-        processor = BatchSpanProcessor(OTLPSpanExporter())
-        atexit.register(processor.shutdown)
-        return cls(processor)
+        tracer = cls(BatchSpanProcessor(OTLPSpanExporter()))
+        atexit.register(tracer.close)
+        return tracer
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Send what is queued. Blocks."""
         return bool(self._processor.force_flush(int(timeout_s * 1000)))
+
+    def close(self) -> None:
+        """Send what is queued and end the exporting thread. Blocks; idempotent."""
+        atexit.unregister(self.close)
+        self._processor.shutdown()
 
     def _of(self, server: str) -> trace.Tracer:
         found = self._tracers.get(server)

@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Connection, func, select
 
+from gym_core import auth
 from gym_core.errors import PalaestraError, UnknownName
 from gym_core.store import Run, Store
 from gym_core.store.models import RolloutRow
@@ -141,11 +143,15 @@ class Catalogue:
         return self._tallies.setdefault((key, run_id), Tally(run_id))
 
     def services(self, key: str) -> dict[str, str]:
-        """Addresses of the services that a run wrote beside its store."""
+        """Addresses of the services that a run wrote beside its store.
+
+        Only those on this machine: a run's folder may be a stranger's, and our token goes where we ask.
+        """
         folder = self.library.shelf(key).folder
         try:
-            return msgspec.json.decode((folder / SERVICES).read_bytes(), type=dict[str, str]) if folder else {}
-        except (OSError, msgspec.MsgspecError):  # not there, or not whole
+            named = msgspec.json.decode((folder / SERVICES).read_bytes(), type=dict[str, str]) if folder else {}
+            return {name: url for name, url in named.items() if _is_here(url)}
+        except (OSError, ValueError):  # not there, or not what we write
             return {}
 
     def folder(self, key: str) -> Path | None:
@@ -172,6 +178,11 @@ def _head(store: str, run: Run) -> RunHead:
         reward_before=_number(run.summary.get("reward_before")),
         reward_after=_number(run.summary.get("reward_after")),
     )
+
+
+def _is_here(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and auth.is_loopback(parts.hostname)
 
 
 def _number(value: Any) -> float | None:

@@ -27,7 +27,7 @@ LARGE_RECORD = 256_000
 """Characters of a record above which a list does not open it."""
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A selection. `before` and `after` are places in the order of commit; `after` turns the order round."""
 
     run_id: str

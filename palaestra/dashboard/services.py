@@ -138,7 +138,7 @@ class Services:
 
     def __init__(self, urls: dict[str, str] | None = None, token: str | None = None) -> None:
         self._token = token
-        self._always = dict(urls or {})
+        self._always = {url: name for name, url in (urls or {}).items()}
         self._services: dict[str, Service] = {}  # by address
         self._asked_at: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
@@ -146,12 +146,12 @@ class Services:
     def include(self, name: str, metrics: Callable[[], bytes]) -> None:
         """Watch the server that this runs in, by its own registry."""
         here = f"this process ({name})"
-        self._always[here] = here
+        self._always[here] = name
         self._services[here] = Service(name, here, None, metrics)
 
     def reports(self, more: Iterable[tuple[str, str]] = ()) -> list[Report]:
         """The last readings of these (name, address) and of those that are always watched; asking keeps them read."""
-        asked = {url: name for name, url in (*self._always.items(), *more)}
+        asked = {**self._always, **{url: name for name, url in more}}
         for url, name in list(asked.items())[:MAX_WATCHED]:
             self._asked_at[url] = time.monotonic()
             if url not in self._services:
@@ -165,12 +165,14 @@ class Services:
         await asyncio.gather(*(service.look() for service in list(self._services.values())))
 
     async def _keep_reading(self) -> None:
-        while self._services:
+        """Until nobody has asked for a while; a run's services are forgotten then."""
+        while self._asked_at:
             await self.read_once()
             await asyncio.sleep(EVERY_S)
             for url in [url for url, at in self._asked_at.items() if time.monotonic() - at > FORGET_S]:
                 del self._asked_at[url]
-                await self._services.pop(url).close()
+                if url not in self._always:
+                    await self._services.pop(url).close()
 
     async def close(self) -> None:
         if self._task is not None:

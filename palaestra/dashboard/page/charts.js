@@ -2,7 +2,9 @@
 
 import { h, short } from "./dom.js";
 
-const WIDTH = 640, HEIGHT = 240, LEFT = 46, RIGHT = 10, TOP = 10, BOTTOM = 26;
+const WIDTH = 640, HEIGHT = 240, LEFT = 60, RIGHT = 10, TOP = 10, BOTTOM = 26;
+
+const tick = (value) => (Math.abs(value) >= 1e5 || (value !== 0 && Math.abs(value) < 1e-3) ? value.toExponential(1) : String(Number(value.toPrecision(3))));
 
 /** Lines of `series` [{name, points: [[x, y], …]}]; `range` fixes the y axis. The pointer reads values off. */
 export function lines(title, series, { range = null, unit = "" } = {}) {
@@ -18,7 +20,7 @@ export function lines(title, series, { range = null, unit = "" } = {}) {
   for (let mark = 0; mark <= 4; mark += 1) {
     const value = low + ((high - low) * mark) / 4;
     svg.append(h("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: py(value), y2: py(value) }));
-    svg.append(h("text", { class: "axis", x: LEFT - 6, y: py(value) + 4, "text-anchor": "end" }, short(value)));
+    svg.append(h("text", { class: "axis", x: LEFT - 6, y: py(value) + 4, "text-anchor": "end" }, tick(value)));
   }
   for (const [x, anchor] of [[xLow, "start"], [Math.round((xLow + xHigh) / 2), "middle"], [xHigh, "end"]]) {
     svg.append(h("text", { class: "axis", x: px(x), y: HEIGHT - 8, "text-anchor": anchor }, x));

@@ -22,7 +22,7 @@ export async function rollouts(here, section) {
     try {
       const page = await get("rollouts", { store, run: name, ...filters, ...place }, here.signal);
       newer.hidden = true;
-      state.total = state.seen;
+      state.total = state.seen ?? null;
       state.first = !place.before && !place.after;
       draw(page, place);
     } catch (error) {

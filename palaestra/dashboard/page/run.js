@@ -21,13 +21,14 @@ export async function run(here) {
       h("section", { "aria-labelledby": "outcome-title" }, h("h2", { id: "outcome-title" }, "Outcomes"), parts.outcomes)),
     watched,
     h("section", { "aria-labelledby": "charts-title" }, h("h2", { id: "charts-title" }, "Curves"), parts.charts), list);
-  fill(parts.head, h("h1", { tabindex: "-1" }, foreign(name || "(without a name)")));
+  const meta = h("p", { class: "meta" });
+  fill(parts.head, h("h1", { tabindex: "-1" }, foreign(name || "(without a name)")), meta);
   const told = await rollouts(here, list);
   let heading = "";
   here.follow({ store, run: name }, {
     run: (shown) => {
       const words = JSON.stringify([shown.run.status, shown.run.finished_at]);
-      if (words !== heading) head(parts.head, shown.run);
+      if (words !== heading) head(meta, shown.run);
       heading = words;
       draw(parts, shown);
       told(shown);
@@ -39,12 +40,11 @@ export async function run(here) {
   });
 }
 
-function head(part, one) {
+function head(meta, one) {
   const facts = [one.kind, one.arm && `arm ${one.arm}`, one.seed !== null && `seed ${one.seed}`].filter(Boolean).join(", ");
-  fill(part, h("h1", { tabindex: "-1" }, foreign(one.run_id || "(without a name)")),
-    h("p", { class: "meta" }, status(one.status), facts && h("span", {}, foreign(facts)),
-      one.created_at > 0 && h("span", { title: moment(one.created_at) }, `began ${ago(one.created_at)}`),
-      one.finished_at && h("span", { title: moment(one.finished_at) }, `ended after ${number((one.finished_at - one.created_at) / 60, 1)} min`)));
+  fill(meta, status(one.status), facts && h("span", {}, foreign(facts)),
+    one.created_at > 0 && h("span", { title: moment(one.created_at) }, `began ${ago(one.created_at)}`),
+    one.finished_at && h("span", { title: moment(one.finished_at) }, `ended after ${number((one.finished_at - one.created_at) / 60, 1)} min`));
 }
 
 function draw(parts, shown) {

@@ -1,6 +1,6 @@
 """A headless Chromium, driven over its DevTools protocol: open a page, run a script in it, wait for a condition, look.
 
-    chromium ─ --remote-debugging-port=0 ─▶ DevToolsActivePort ─▶ websocket ─▶ Target.createTarget ─▶ Runtime.evaluate
+chromium ─ --remote-debugging-port=0 ─▶ DevToolsActivePort ─▶ websocket ─▶ Target.createTarget ─▶ Runtime.evaluate
 """
 
 from __future__ import annotations
