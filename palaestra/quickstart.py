@@ -74,8 +74,8 @@ async def plan(names: Sequence[str], count: int, seed: int, level: int, scripted
         if not scripted:
             plans.append(Plan(mine))
             continue
-        # every second one is wrong, and which one moves on from environment to environment
-        wrong = (number + number // len(names)) % 2 == 1
+        # every second one of an environment is wrong, in every second environment the first one
+        wrong = (number % len(names) + nth) % 2 == 1
         said = await settle(environment.oracle(other if wrong else mine))
         script = said if isinstance(said, Script) else Script(reply=said)
         about = "scripted: another task's answer" if wrong else "scripted: the oracle's answer"
