@@ -17,7 +17,7 @@ BEGAN = frozenset({"start", "history_rewritten"})
 
 
 class AgentMetrics:
-    """Counters of one agent server. A stage is seed, generate, tool, verify, judge, close or store: one hop each."""
+    """Counters of one agent server. A stage is seed, generate, tool, verify, close or store."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._stages = metrics.histogram(

@@ -27,7 +27,8 @@ class Pieces(Protocol):
 class TokenPage(msgspec.Struct, kw_only=True):
     """Parallel lists over tokens [start, start + len); logprob None and version None where nobody sampled the token.
 
-    `mean_logprob` and `rarest` are over the sampled tokens of the whole trace; without a tokenizer `pieces` is None.
+    `first` is the place of the first sampled token; it, `mean_logprob` and `rarest` are over the whole trace. Without a
+    tokenizer `pieces` is None.
     """
 
     trace: int
@@ -39,6 +40,7 @@ class TokenPage(msgspec.Struct, kw_only=True):
     logprobs: list[float | None]
     kinds: list[str]
     versions: list[int | None]
+    first: int | None
     mean_logprob: float | None
     rarest: list[dict[str, Any]]
 
@@ -85,6 +87,7 @@ def token_page(
         ],
         kinds=_kinds(trace, start, end),
         versions=[None if version == NO_VERSION else version for version in versions],
+        first=int(sampled.argmax()) if sampled.any() else None,
         mean_logprob=float(trace.logprobs[sampled].mean()) if sampled.any() else None,
         rarest=_rarest(trace, tokenizer),
     )

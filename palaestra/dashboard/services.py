@@ -1,6 +1,6 @@
 """What the running services say of themselves: their `/metrics`, read every two seconds while somebody looks.
 
-GET /metrics ─▶ this reading minus the one before ─▶ queues, latency per hop, loop lag, tokens per second
+GET /metrics ─▶ this reading minus that of ten seconds ago ─▶ queues, latency per hop, loop lag, tokens per second
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ EVERY_S = 2.0
 TIMEOUT_S = 5.0
 FORGET_S = 60.0
 MAX_WATCHED = 32
+WINDOW = 5
+"""Readings that rates and latencies are taken over: what comes in bursts, such as a step's rollouts, is seen."""
+
 KEPT = 90
 """Readings of which the course is shown."""
 
@@ -73,7 +76,7 @@ class Service:
         self.report = Report(name=name, url=url, said="not asked yet", since=time.time())
         self._own = own
         self._client = None if own else Client(url, token=token, retries=0, connection_limit=2)
-        self._before: tuple[float, Samples] | None = None
+        self._readings: deque[tuple[float, Samples]] = deque(maxlen=WINDOW)
         self._course = {name: deque[float](maxlen=KEPT) for name in Course.__struct_fields__}
 
     async def look(self) -> None:
@@ -85,18 +88,18 @@ class Service:
             if report.up or not report.said.startswith("down"):
                 report.since = time.time()
             report.up, report.said = False, f"down: {error.message}"
-            self._before = None
+            self._readings.clear()
             return
         now, samples = time.monotonic(), read(text)
         if not report.up:
             report.since = time.time()
-        before = self._before
-        if before is not None and _begun(samples) != _begun(before[1]):
+        if self._readings and _begun(samples) != _begun(self._readings[-1][1]):
             report.restarts += 1
-            report.since, before = time.time(), None
+            report.since = time.time()
+            self._readings.clear()
         report.up, report.said = True, ""
-        self._before = (now, samples)
-        self._fill(samples, before, now)
+        self._fill(samples, self._readings[0] if self._readings else None, now)
+        self._readings.append((now, samples))
 
     async def _text(self) -> str:
         if self._client is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -87,7 +88,7 @@ async def test_one_request_is_one_tree_of_spans(spans: InMemorySpanExporter) -> 
         ("palaestra-environment", "GET /tell"),
     ]
     assert set(found) == set(chain)
-    for above, below in zip(chain, chain[1:], strict=False):
+    for above, below in itertools.pairwise(chain):
         parent = found[below].parent
         assert parent is not None and parent.span_id == found[above].context.span_id
     assert len({span.context.trace_id for span in found.values()}) == 1

@@ -46,6 +46,7 @@ function waiting(queues) {
   const held = queues.filter((one) => one.value > 0).sort((a, b) => b.value - a.value);
   const empty = queues.length - held.length;
   const most = Math.max(...held.map((one) => one.value), 1);
+  if (!held.length) return h("p", { class: "faint" }, `Nothing waits: ${number(empty)} queues are empty.`);
   return table("Queues now", ["Service", "What", "Where", "", "Now"], 3, held.map((one) => h("tr", {},
     h("td", {}, foreign(one.service)), h("td", {}, one.what), h("td", {}, foreign(one.where)), meter(one.value, most), h("td", { class: "n" }, number(one.value)))),
   empty && `${number(empty)} ${empty === 1 ? "queue is" : "queues are"} empty.`);
@@ -54,7 +55,7 @@ function waiting(queues) {
 function latencies(hops) {
   const sorted = [...hops].sort((a, b) => b.mean_ms * b.count - a.mean_ms * a.count);
   const slowest = Math.max(...hops.map((one) => one.p99_ms), 0.001);
-  return table("Latency per hop, in the last seconds", ["Service", "Hop", "Where", "per s", "mean", "p50", "", "p99"], 3, sorted.map((one) => h("tr", {},
+  return table("Latency per hop, in the last ten seconds", ["Service", "Hop", "Where", "per s", "mean", "p50", "", "p99"], 3, sorted.map((one) => h("tr", {},
     h("td", {}, foreign(one.service)), h("td", {}, foreign(one.hop)), h("td", {}, foreign(one.where)), h("td", { class: "n" }, short(one.per_s)),
     h("td", { class: "n" }, milliseconds(one.mean_ms)), h("td", { class: "n" }, milliseconds(one.p50_ms)), meter(one.p99_ms, slowest), h("td", { class: "n" }, milliseconds(one.p99_ms)))));
 }

@@ -27,7 +27,9 @@ export async function tokens(here, section, shown) {
   async function load(trace, start) {
     body.setAttribute("aria-busy", "true");
     try {
-      const page = await get("rollout/tokens", { store, id, trace, start: start ?? 0, count: PAGE }, here.signal);
+      const ask = (place) => get("rollout/tokens", { store, id, trace, start: place, count: PAGE }, here.signal);
+      let page = await ask(start ?? 0);
+      if (start === null && page.first >= page.ids.length) page = await ask(page.first - 200); // past a long prompt
       draw(body, page, (at) => load(trace, at));
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -73,6 +75,8 @@ function draw(body, page, load) {
     page.rarest.length > 0 && h("details", {}, h("summary", {}, "Least likely tokens"), h("ol", { class: "rarest" }, page.rarest.map((one) =>
       h("li", {}, h("code", { dir: "auto" }, one.piece === null ? one.id : visible(one.piece.replaceAll("\n", "⏎"))), ` ${percent(one.logprob)} `,
         h("button", { type: "button", class: "quiet", onclick: () => load(Math.max(0, one.at - 200)) }, `at ${number(one.at)}`))))));
+  const begun = [...box.children].find((span) => span.about.logprob !== null);
+  if (begun) box.scrollTop = begun.offsetTop - box.offsetTop - 60;
 }
 
 /** Pointer and arrow keys read tokens out. */

@@ -22,6 +22,7 @@ def test_a_page_by_hand() -> None:
     assert found.logprobs == [None, -0.25, -3.0]
     assert found.kinds == ["prompt", "answer", "answer"]
     assert found.versions == [None, 7, 7]
+    assert found.first == 3
     assert found.mean_logprob == pytest.approx(-1.25)
     assert [(one["at"], one["piece"], one["logprob"]) for one in found.rarest] == [
         (4, "\\xb6", -3.0),
