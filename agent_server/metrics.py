@@ -17,7 +17,7 @@ BEGAN = frozenset({"start", "history_rewritten"})
 
 
 class AgentMetrics:
-    """Counters of one agent server. A stage is seed, generate, tool, verify, close or store."""
+    """Counters of one agent server. A stage is seed, generate, tool, user, verify, close or store."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._stages = metrics.histogram(
@@ -51,14 +51,15 @@ class AgentMetrics:
             with tracing.span(name):
                 yield
         finally:
-            self._of(environment, name).observe(time.perf_counter() - began)
+            self.spent(environment, name, time.perf_counter() - began)
 
-    def _of(self, environment: str, stage: str) -> Histogram:
+    def spent(self, environment: str, stage: str, seconds: float) -> None:
+        """Count one call of a stage. Children are kept, because finding a labelled one is slow."""
         key = (environment, stage)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._stages.labels(*key)
-        return found
+        found.observe(seconds)
 
     def ended(self, rollout: Rollout) -> None:
         """Count a rollout that was played; one that was told again from the store is not."""

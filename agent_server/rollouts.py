@@ -15,9 +15,11 @@ import msgspec
 
 from agent_server.config import AgentConfig
 from agent_server.metrics import AgentMetrics
-from agent_server.player import Play, Player
+from agent_server.play import Play
+from agent_server.player import Player
 from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Task
 from gym_core.errors import BadRequest, Busy, Conflict, PalaestraError, misfit
+from gym_core.seeds import derive
 from gym_core.store import Store
 
 
@@ -43,6 +45,9 @@ def read_request(row: Any) -> Request:
     named = bool(options.rollout_id)
     if not named:
         options = msgspec.structs.replace(options, rollout_id=uuid.uuid4().hex)
+    if "seed" not in given:
+        # The same row asked twice is two samples of it, not one sample twice.
+        options = msgspec.structs.replace(options, seed=derive(0, options.rollout_id))
     if options.deadline_s <= 0:
         raise BadRequest("`deadline_s` must be above 0", field=f"{RUN_KEY}.deadline_s")
     return Request({key: value for key, value in row.items() if key != RUN_KEY}, task, options, named)
@@ -129,15 +134,15 @@ class Rollouts:
                 self._running.release()
         self._metrics.ended(play.rollout)
         if self._store is not None:
-            await self._keep(self._store, play)
+            await self._keep(self._store, play, request.row)
         return play
 
-    async def _keep(self, store: Store, play: Play) -> None:
+    async def _keep(self, store: Store, play: Play, row: dict[str, Any]) -> None:
         """Taken back or not, what was played is kept."""
         self._num_storing += 1
         try:
             with self._metrics.stage(play.rollout.environment, "store"):
-                await asyncio.shield(store.put_rollout(play.rollout, play.blob))
+                await asyncio.shield(store.put_rollout(play.rollout, play.blob, row))
         finally:
             self._num_storing -= 1
 

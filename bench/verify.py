@@ -7,7 +7,7 @@
 
 Now and then the answer to another task is right: two small numbers that are equal, a program of the same family. An
 environment with sessions is counted by rollouts: seed, the script's tool calls, verify, close. `load` says how many
-other processes wanted the cores.
+other processes wanted the cores. Where this machine lacks what an environment needs its row says what, and no figure.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import cycle
@@ -34,7 +35,7 @@ from support.servers import Server, _children, start
 from gym_core import headers
 from gym_core.client import Client
 from gym_core.contracts import Task
-from gym_core.environment import Environment, Script
+from gym_core.environment import Environment, GroupEntry, Script
 from gym_core.generate import make_tasks
 from gym_core.host import settle
 from gym_core.play import call_items, play_script
@@ -79,11 +80,15 @@ def main() -> None:
         return
     print("  ".join(f"{column:>14}" for column in COLUMNS))
     for row in rows:
-        print("  ".join(f"{row[column]!s:>14}" for column in COLUMNS))
+        said = row.get("unavailable")
+        shown = f"{row['environment']:>14}  {said}" if said else "  ".join(f"{row[column]!s:>14}" for column in COLUMNS)
+        print(shown)
 
 
 def measure(name: str, workers: int, seconds: float) -> dict[str, Any]:
     """A row: the service first, then the object alone."""
+    if missing := Registry.discover().load(name).cls().unavailable():
+        return {**dict.fromkeys(COLUMNS), "environment": name, "unavailable": missing}
     answers = asyncio.run(answers_of(Registry.discover().load(name).cls()))
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.toml"
@@ -162,9 +167,12 @@ async def _judged(client: Client, answer: Answer, sessions: bool) -> float:
             output += call_items(f"c{number}", call.name, arguments.decode(), reply.body.decode())
         body = {"session_id": session}
     output += text_output(answer.script.reply)
-    said = await client.post_json(
-        "/verify", {**body, "response": {"output": output}}, headers={"Prefer": "return=minimal"}
-    )
+    group = uuid.uuid4().hex
+    member = {"group_id": group, "rollout_id": group}  # a group of one, where groups are judged
+    asked = {**body, "response": {"output": output}, "palaestra": member}
+    said = await client.post_json("/verify", asked, headers={"Prefer": "return=minimal"})
+    if "pending" in said:
+        said = await client.post_json("/group_verdict", {**member, "wait_s": 30})
     if sessions:
         await client.post("/close_session", {"session_id": body["session_id"]})
     return float(said["verdict"]["reward"])
@@ -175,22 +183,26 @@ async def in_process(name: str, seconds: float) -> dict[str, Any]:
     environment = Registry.discover().load(name).cls()
     answers = await answers_of(environment)
     await settle(environment.warm())
+    strict = "verify_group" if environment.overrides("verify_group") else "verify"
+    published = f"{strict}_published"
     return {
-        "strict_ms": await _cpu_ms(environment, answers, "verify", seconds),
-        "published_ms": await _cpu_ms(environment, answers, "verify_published", seconds)
-        if environment.overrides("verify_published")
+        "strict_ms": await _cpu_ms(environment, answers, strict, seconds),
+        "published_ms": await _cpu_ms(environment, answers, published, seconds)
+        if environment.overrides(published)
         else None,
     }
 
 
 async def _cpu_ms(environment: Environment, answers: list[Answer], method: str, seconds: float) -> float:
     judge = getattr(environment, method)
-    prepared = [await _prepared(environment, answer) for answer in answers]
-    for task, session, reply in prepared[:6]:
-        await settle(judge(task, session, reply))
+    prepared: list[tuple[Any, ...]] = [await _prepared(environment, answer) for answer in answers]
+    if method.startswith("verify_group"):
+        prepared = [([GroupEntry("bench", task, reply)],) for task, _, reply in prepared]
+    for given in prepared[:6]:
+        await settle(judge(*given))
     began, count, before = time.monotonic(), 0, _own_cpu_s()
-    for task, session, reply in cycle(prepared):
-        await settle(judge(task, session, reply))
+    for given in cycle(prepared):
+        await settle(judge(*given))
         count += 1
         if time.monotonic() - began > seconds:
             break

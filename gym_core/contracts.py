@@ -112,6 +112,8 @@ class Task(msgspec.Struct, kw_only=True):
                     raise BadRow("an input item must be an object", field=f"responses_create_params.input[{number}]")
         _check_tools(params.get("tools"))
         fields = {key: value for key, value in row.items() if key not in _ROW_KEYS}
+        if isinstance(row.get("task_id"), int):
+            fields["task_id"] = row["task_id"]  # a number, which is echoed as one
         ref = row.get("task_ref")
         return cls(
             environment=environment or row.get("environment") or "",
@@ -126,7 +128,7 @@ class Task(msgspec.Struct, kw_only=True):
         row: dict[str, Any] = {
             **self.fields,
             "environment": self.environment,
-            "task_id": self.task_id,
+            "task_id": self.fields.get("task_id", self.task_id),
             "responses_create_params": self.responses_create_params,
         }
         if self.ref is not None:
@@ -176,6 +178,13 @@ class Verdict(msgspec.Struct, kw_only=True):
             raise ValueError(f"a reward must be finite, not {self.reward}")
 
 
+class UserMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user answers the policy; None where the user has left. `turn` counts the answers from 1."""
+
+    message: str | None
+    turn: int = 0
+
+
 class PendingVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """A group verdict that is not there yet: ask `/group_verdict` again until `deadline_s` has passed."""
 
@@ -199,7 +208,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What the caller of `/run` says about this rollout, under the row's key `palaestra`.
 
     `group_id` is explicit, never inferred; `rollout_id` is the idempotency key: the same id returns the same rollout.
-    `step` is the policy step the rollout was drawn for; `labels` are echoed.
+    `step` is the policy step the rollout was drawn for; `labels` are echoed. `max_turns` bounds the user's messages,
+    the prompt included, where the environment has a user.
     """
 
     rollout_id: str = ""
@@ -211,6 +221,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     step: int = 0
     deadline_s: float = 300.0
     max_steps: int | None = None
+    max_turns: int | None = None
     grading: Grading = Grading.STRICT
     sampling: Sampling = Sampling()
     labels: dict[str, str] = {}
@@ -234,6 +245,7 @@ class Usage(msgspec.Struct, kw_only=True):
     turns: int = 0
     tool_calls: int = 0
     tool_errors: int = 0
+    user_turns: int = 0
 
 
 class Rollout(msgspec.Struct, kw_only=True):

@@ -6,14 +6,14 @@ verify (member 1..n) ─▶ pending … ─▶ complete | deadline ─▶ verify
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from gym_core.contracts import PendingVerdict, Verdict
 from gym_core.environment import GroupEntry
 from gym_core.errors import Busy, Conflict, DeadlineExceeded, EnvironmentFault, PalaestraError, UnknownName
 
-Judge = Callable[[list[GroupEntry]], Awaitable[list[Verdict]]]
+Judge = Callable[[list[GroupEntry]], Awaitable[Sequence[Verdict | PalaestraError]]]
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class _Group:
     want: int
     deadline: float
     entries: dict[str, GroupEntry] = field(default_factory=dict)
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    verdicts: dict[str, Verdict | PalaestraError] = field(default_factory=dict)
     error: PalaestraError | None = None
     judging: bool = False
     judged: asyncio.Event = field(default_factory=asyncio.Event)
@@ -74,7 +74,10 @@ class Groups:
             return self._pending(group_id, group)
         if group.error is not None:
             raise PalaestraError.from_info(group.error.info())
-        return group.verdicts[rollout_id]
+        verdict = group.verdicts[rollout_id]
+        if isinstance(verdict, PalaestraError):
+            raise PalaestraError.from_info(verdict.info())
+        return verdict
 
     async def close(self) -> None:
         """Forget everything; who waits gets an `EnvironmentFault`."""
@@ -98,6 +101,10 @@ class Groups:
         if first.task.task_id != entry.task.task_id:
             raise Conflict(
                 f"group {group_id!r} is of task {first.task.task_id}, not {entry.task.task_id}", field="task_id"
+            )
+        if first.grading is not entry.grading:
+            raise Conflict(
+                f"group {group_id!r} is graded {first.grading}, not {entry.grading}", field="palaestra.grading"
             )
         if group.judging and len(group.entries) == group.want:
             raise Conflict(f"group {group_id!r} is complete", field="palaestra.group_id")

@@ -29,7 +29,7 @@ BREATH_S = 0.005
 """Longest stretch of task making before the event loop gets its turn."""
 
 CACHED_TASKS = 1024
-AUTHOR_METHODS = ("make", "ingest", "verify", "verify_published", "verify_group")
+AUTHOR_METHODS = ("make", "ingest", "verify", "verify_published", "verify_group", "verify_group_published")
 
 
 class Host:
@@ -37,8 +37,8 @@ class Host:
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
-        self.publishes = environment.overrides("verify_published")
         self.judges_groups = environment.overrides("verify_group")
+        self.publishes = environment.overrides("verify_group_published" if self.judges_groups else "verify_published")
         self.needs_loop = any(inspect.iscoroutinefunction(getattr(environment, name)) for name in AUTHOR_METHODS)
         """False where no author's method is a coroutine: then `run_now` is enough."""
         self.cacheable = _cacheable(environment)
@@ -99,12 +99,7 @@ class Host:
     ) -> Verdict:
         """The verdict on a Responses `output`. Anything that `verify` raises passes through, except under the grading
         that was not asked for."""
-        if grading is Grading.PUBLISHED and not self.publishes:
-            raise BadRequest(
-                f"environment {self.environment.name!r} has no published grading",
-                field="palaestra.grading",
-                hint="leave it out, or ask for 'strict'",
-            )
+        self.check_grading(grading)
         task = given if isinstance(given, Task) else await self.resolve(given)
         session = session or Session(session_id="", task=task)
         reply = read_reply(output)
@@ -112,7 +107,9 @@ class Host:
         if not self.publishes:
             return strict
         try:
-            published = self.judge(await settle(self.environment.verify_published(task, session, reply)))
+            published = self.judge(
+                await settle(self.environment.verify_published(task, session, reply)), Grading.PUBLISHED
+            )
         except PalaestraError:
             raise
         except Exception as error:
@@ -137,14 +134,35 @@ class Host:
         return await self.grade(task, session, output, grading), task
 
     async def grade_group(self, entries: list[GroupEntry]) -> list[Verdict]:
-        """One verdict for each entry, in order."""
-        results = await settle(self.environment.verify_group(entries))
+        """One verdict for each entry, in order, under the grading that the entries share."""
+        strict = await self._group("verify_group", entries, Grading.STRICT)
+        if not self.publishes:
+            return strict
+        published = await self._group("verify_group_published", entries, Grading.PUBLISHED)
+        grading = entries[0].grading
+        chosen = published if grading is Grading.PUBLISHED else strict
+        for verdict, one, other in zip(chosen, strict, published, strict=True):
+            verdict.grading = grading
+            verdict.gradings = {Grading.STRICT: one.reward, Grading.PUBLISHED: other.reward}
+        return chosen
+
+    async def _group(self, method: str, entries: list[GroupEntry], grading: Grading) -> list[Verdict]:
+        results = await settle(getattr(self.environment, method)(entries))
         if not isinstance(results, list) or len(results) != len(entries):
             got = f"{len(results)} verdicts" if isinstance(results, list) else type(results).__name__
-            raise EnvironmentFault(f"`verify_group` must return {len(entries)} verdicts in a list, not {got}")
-        return [self.judge(result) for result in results]
+            raise EnvironmentFault(f"`{method}` must return {len(entries)} verdicts in a list, not {got}")
+        return [self.judge(result, grading) for result in results]
 
-    def judge(self, result: Any) -> Verdict:
+    def check_grading(self, grading: Grading) -> None:
+        """Raises `BadRequest` for a grading that the environment does not know."""
+        if grading is Grading.PUBLISHED and not self.publishes:
+            raise BadRequest(
+                f"environment {self.environment.name!r} has no published grading",
+                field="palaestra.grading",
+                hint="leave it out, or ask for 'strict'",
+            )
+
+    def judge(self, result: Any, grading: Grading = Grading.STRICT) -> Verdict:
         """What `verify` returned, as a verdict of its own. Raises `EnvironmentFault` for what is not a reward."""
         if isinstance(result, Verdict):
             verdict = Verdict(reward=result.reward, components=result.components, details=dict(result.details))
@@ -153,6 +171,8 @@ class Host:
         else:
             raise EnvironmentFault(f"`verify` must return a number or a Verdict, not {type(result).__name__}")
         low, high = self.environment.reward_range
+        if grading is Grading.PUBLISHED and self.environment.published_range is not None:
+            low, high = self.environment.published_range
         if not low <= _finite(verdict.reward, "reward") <= high:
             raise EnvironmentFault(f"the reward {verdict.reward} lies outside reward_range {low}..{high}")
         for name, value in verdict.components.items():

@@ -35,10 +35,13 @@ class Judging:
         method = "judge_group" if self._host.judges_groups else "judge"
         self.active = self._client is not None and environment.overrides(method)
 
-    def require(self) -> None:
-        """Raises `JudgeFault` where the environment cannot do without a judge and there is none."""
-        if self._environment.needs_judge and self._client is None:
-            raise not_configured(f"environment {self._environment.name!r} needs a judge, and none is configured")
+    def require(self, task: Task | None = None) -> None:
+        """Raises `JudgeFault` where the environment, or this task, cannot do without a judge and there is none."""
+        if self._client is not None:
+            return
+        if self._environment.needs_judge or (task is not None and self._environment.judge_decides(task)):
+            what = "" if self._environment.needs_judge else f" for task {task.task_id if task else ''}"
+            raise not_configured(f"environment {self._environment.name!r} needs a judge{what}, and none is configured")
 
     async def verdict(
         self, task: Task, session: Session | None, output: list[dict[str, Any]], verdict: Verdict, left_s: float | None
@@ -47,30 +50,38 @@ class Judging:
         session = session or Session(session_id="", task=task)
         async with self._asking(left_s) as judge:
             said = await self._environment.judge(task, session, read_reply(output), verdict, judge)
-            ruled = self._ruled(said, verdict)
+            ruled = self._ruled(said, verdict, task)
         if judge.account.used:
             ruled.details["judge"] = judge.account.details()
         return ruled
 
-    async def group(self, entries: list[GroupEntry], verdicts: list[Verdict]) -> list[Verdict]:
+    async def group(self, entries: list[GroupEntry], verdicts: list[Verdict]) -> list[Verdict | JudgeFault]:
         """The verdicts of a group after the author's `judge_group`; each carries the account of the whole group."""
         async with self._asking(None) as judge:
             said = await self._environment.judge_group(entries, verdicts, judge)
             if not isinstance(said, list) or len(said) != len(verdicts):
                 raise EnvironmentFault(f"`judge_group` must return {len(verdicts)} verdicts in a list", stage="judge")
-            ruled = [self._ruled(one, verdict) for one, verdict in zip(said, verdicts, strict=True)]
+            ruled = [
+                one if isinstance(one, JudgeFault) else self._ruled(one, verdict, entry.task)
+                for one, verdict, entry in zip(said, verdicts, entries, strict=True)
+            ]
         if judge.account.used:
-            for verdict in ruled:
-                verdict.details["judge"] = judge.account.details()
+            for one in ruled:
+                if isinstance(one, Verdict):
+                    one.details["judge"] = judge.account.details()
         return ruled
 
-    def _ruled(self, said: Any, before: Verdict) -> Verdict:
-        """What the author's method returned, as a verdict of the same grading; a number replaces the reward only."""
+    def _ruled(self, said: Any, before: Verdict, task: Task) -> Verdict:
+        """What the author's method returned, as a verdict of the same grading; a number replaces the reward only.
+
+        Where the judge decides, a reward under the other grading was never given, and none is told.
+        """
         if isinstance(said, Real):
             said = Verdict(reward=float(said), components=before.components, details=before.details)
-        ruled = self._host.judge(said)
+        ruled = self._host.judge(said, before.grading)
         ruled.grading = before.grading
-        ruled.gradings = {**before.gradings, before.grading: ruled.reward}
+        others = {} if self._environment.judge_decides(task) else before.gradings
+        ruled.gradings = {**others, before.grading: ruled.reward}
         return ruled
 
     @asynccontextmanager

@@ -5,16 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from gym_core import tracing
-from gym_core.contracts import PendingVerdict, RunOptions, Task, Verdict
+from gym_core.contracts import PendingVerdict, RunOptions, Task, UserMessage, Verdict
 from gym_core.crew import Crew
+from gym_core.dialogue import user_turn
 from gym_core.dispatch import ToolAnswer, call_tool
 from gym_core.environment import GroupEntry
-from gym_core.errors import BadRequest, DeadlineExceeded, EnvironmentFault, ErrorInfo, PalaestraError, UnknownName
+from gym_core.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    EnvironmentFault,
+    ErrorInfo,
+    JudgeFault,
+    PalaestraError,
+    Unavailable,
+    UnknownName,
+)
 from gym_core.groups import Groups
 from gym_core.host import Host
 from gym_core.judge.client import JudgeClient
@@ -25,6 +36,7 @@ from gym_core.reply import read_reply
 from gym_core.seeds import rng
 from gym_core.service_config import EnvironmentServiceConfig
 from gym_core.sessions import Sessions
+from gym_core.snapshots import Snapshots, state_type
 from gym_core.verdict_cache import VerdictCache, verdict_key
 from gym_core.workers import WorkerPool
 
@@ -52,7 +64,13 @@ class EnvironmentService:
         self.environment = loaded.cls()
         self.host = Host(self.environment)
         self.config = config
-        self.sessions = Sessions(self.environment, secret=secret, worker=worker, capacity=config.session_capacity)
+        self.sessions = Sessions(
+            self.environment,
+            secret=secret,
+            worker=worker,
+            capacity=config.session_capacity,
+            snapshots=self._snapshots(worker),
+        )
         self.groups = Groups(self._judge_group, self.environment.group_deadline_s)
         self.judging = Judging(self.environment, judge)
         self.cache = cache if self.host.cacheable else None
@@ -68,6 +86,12 @@ class EnvironmentService:
                 max_jobs=config.worker_jobs,
                 crew=crew,
             )
+
+    def _snapshots(self, worker: str) -> Snapshots | None:
+        kind = state_type(type(self.environment)) if self.config.state_dir else None
+        if kind is None:
+            return None
+        return Snapshots(Path(self.config.state_dir) / worker / self.loaded.name, self.environment, kind)
 
     @property
     def name(self) -> str:
@@ -88,17 +112,30 @@ class EnvironmentService:
             "tools": [{**spec.declaration(), "read_only": spec.read_only} for spec in tools],
             "keeps_sessions": environment.keeps_sessions(),
             "group_verdict": self.host.judges_groups,
+            "user_turns": environment.talks(),
+            "max_turns": environment.max_turns if environment.talks() else 1,
             "max_steps": environment.max_steps,
             "reward_range": list(environment.reward_range),
             "gradings": self.host.gradings,
             "judged": self.judging.active,
+            "unavailable": self.environment.unavailable(),
             "session_ttl_s": self.sessions.ttl_s,
         }
 
+    def restore(self) -> None:
+        """Begin to bring back the sessions that a server before this one left."""
+        self.sessions.restore(self._resolve_again)
+
+    async def _resolve_again(self, row: dict[str, Any]) -> Task:
+        with author("restore"):
+            task: Task = await self._ask("resolve", row)
+            return task
+
     async def close(self) -> None:
-        """Close every session, forget the groups, take no more jobs; workers of its own are killed."""
+        """Leave sessions to the next server where they are kept, else close them; forget the groups, take no more
+        jobs; workers of its own are killed."""
         await self.groups.close()
-        await self.sessions.close_all()
+        await self.sessions.leave_all()
         if self.pool is not None:
             await self.pool.close()
 
@@ -143,6 +180,7 @@ class EnvironmentService:
     async def seed(self, row: dict[str, Any], options: RunOptions, key: str = "") -> str:
         """A session for this row; its id."""
         with author("seed_session"), tracing.span("seed_session"):
+            self._require()
             task = await self._ask("resolve", row)
             draw = rng("session", options.seed, task.task_id, options.repeat)
             return await self.sessions.open(task, draw, key)
@@ -152,6 +190,14 @@ class EnvironmentService:
         with author("tool"), tracing.span("tool", **{"palaestra.tool": name}):
             async with asyncio.timeout(limit_s), self.sessions.using(session_id) as session:
                 return await call_tool(self.environment, session, name, arguments)
+
+    async def user_turn(
+        self, output: list[dict[str, Any]], session_id: str, key: str = "", limit_s: float | None = None
+    ) -> UserMessage:
+        """What the user answers to the policy's words of this turn. Raises `BadSession`, `Conflict` after the end."""
+        with author("user"):
+            async with asyncio.timeout(limit_s), self.sessions.using(session_id) as session:
+                return await user_turn(self.environment, session, output, key)
 
     def unknown_tool(self, name: str) -> UnknownName:
         """The error for a path that is neither a route nor a tool."""
@@ -172,6 +218,7 @@ class EnvironmentService:
     ) -> Verdict | PendingVerdict:
         """The verdict on an output, of the session's task where there is a session, else of the row's."""
         with author("verify"), tracing.span("verify"):
+            self._require()
             if session_id:
                 async with self.sessions.using(session_id) as session:
                     return await self._verify(session.task, session, output, options, limit_s)
@@ -182,6 +229,12 @@ class EnvironmentService:
                     hint="POST /seed_session with the row first",
                 )
             return await self._verify(row or {}, None, output, options, limit_s)
+
+    def _require(self) -> None:
+        """Raises `Unavailable` where this machine lacks what rollouts need: that is never a reward."""
+        if missing := self.environment.unavailable():
+            what, _, how = missing.partition("; ")
+            raise Unavailable(f"{self.name}: {what}", hint=how, server="environment")
 
     async def _verify(
         self,
@@ -200,7 +253,9 @@ class EnvironmentService:
                 field="palaestra.group_id" if not options.group_id else "palaestra.rollout_id",
             )
         task = given if isinstance(given, Task) else await self._ask("resolve", given, limit_s=limit_s)
-        entry = GroupEntry(options.rollout_id, task, read_reply(output))
+        self.host.check_grading(options.grading)
+        self.judging.require(task)
+        entry = GroupEntry(options.rollout_id, task, read_reply(output), options.grading)
         return self.groups.add(options.group_id, options.group_size, entry)
 
     async def _verdict(
@@ -213,7 +268,7 @@ class EnvironmentService:
     ) -> Verdict:
         """What `verify` says, known already or not, and then the judge's word where there is one."""
         began = time.monotonic()
-        method = "grade_for_judge" if self.judging.active else "grade"
+        method = "grade_for_judge" if self.judging.active or self.environment.overrides("judge_decides") else "grade"
 
         async def grade() -> Any:
             return await self._ask(method, given, session, output, options.grading, limit_s=limit_s)
@@ -225,15 +280,19 @@ class EnvironmentService:
             async with asyncio.timeout(limit_s):
                 graded, known = await self.cache.fetch(key, grade)
             self.cached["hit" if known else "miss"] += 1
-        if not self.judging.active:
-            verdict: Verdict = graded
-            return verdict
+        if method == "grade":
+            plain: Verdict = graded
+            return plain
         verdict, task = graded
+        if not self.judging.active:
+            self.judging.require(task)
+            told: Verdict = verdict
+            return told
         left_s = None if limit_s is None else limit_s - (time.monotonic() - began)
         with author("judge"), tracing.span("judge"):
             return await self.judging.verdict(task, session, output, verdict, left_s)
 
-    async def _judge_group(self, entries: list[GroupEntry]) -> list[Verdict]:
+    async def _judge_group(self, entries: list[GroupEntry]) -> Sequence[Verdict | JudgeFault]:
         with author("verify_group"), tracing.span("verify_group"):
             limit_s = max(self.environment.group_deadline_s, self.environment.verify_timeout_s)
             verdicts: list[Verdict] = await self._ask("grade_group", entries, limit_s=limit_s)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from gym_core.errors import PalaestraError
+from gym_core.nearest import nearest
 
 COMMANDS = {
     "agent": ("palaestra.commands.agent", "serve the agent server"),
@@ -16,13 +17,18 @@ COMMANDS = {
     "config": ("palaestra.commands.config", "show every setting and where it comes from"),
     "dashboard": ("palaestra.commands.dashboard", "show runs, rollouts and services in a browser"),
     "data": ("palaestra.commands.data", "build, ingest, count and blend files of rows"),
+    "diff": ("palaestra.commands.runs_diff", "compare two stored runs, or two rollouts"),
     "env": ("palaestra.commands.env", "write, list, serve, check and sample environments"),
     "eval": ("palaestra.commands.evaluate", "score a checkpoint on held-out tasks"),
     "model": ("palaestra.commands.model", "count, convert, time and talk to a model"),
+    "plan": ("palaestra.commands.plan", "what a recipe needs on N GPUs"),
+    "reverify": ("palaestra.commands.runs_reverify", "grade a stored run again and compare"),
+    "nemo-gym": ("palaestra.commands.nemo_gym", "serve clients of NeMo Gym, write its files"),
     "quickstart": ("palaestra.commands.quickstart", "play a first scored rollout, without a key"),
     "run": ("palaestra.commands.run", "collect and score rollouts from a policy"),
-    "runs": ("palaestra.commands.runs", "list stored runs, show one"),
+    "runs": ("palaestra.commands.runs", "list stored runs, show, compare, export, compact, prune"),
     "serve": ("palaestra.commands.serve", "serve a policy, OpenAI-compatible"),
+    "show": ("palaestra.commands.runs_show", "show a stored run, or a rollout"),
     "train": ("palaestra.commands.train", "train a policy from a recipe"),
 }
 
@@ -46,9 +52,7 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            near = nearest(args[0], COMMANDS, count=1)
             if near:
                 raise click.UsageError(f"{error.message} Did you mean `{near[0]}`?", ctx) from None
             raise

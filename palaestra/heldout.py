@@ -63,6 +63,18 @@ async def score(
     }
 
 
+async def validate(
+    agents: AgentPool, rows: dict[str, list[Row]], recipe: Recipe, done: int, recalled: Recall | None = None
+) -> dict[str, float]:
+    """Metrics after `done` steps: a few held-out tasks of each environment, several tries of each."""
+    sampled = Sampling(temperature=recipe.eval.temperature, top_p=1.0, max_output_tokens=recipe.grpo.max_output_tokens)
+    few = [row for held_out in rows.values() for row in held_out[: recipe.eval.validation_tasks]]
+    found = await evaluate(
+        agents, few, step=done, sampling=sampled, repeats=recipe.eval.samples, purpose="val", recalled=recalled
+    )
+    return found.metrics()
+
+
 def read_record(checkpoint: Path) -> Record:
     """The record beside a checkpoint. Raises `BadRequest` where there is none, or it cannot be read."""
     path = checkpoint / FILE

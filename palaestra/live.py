@@ -74,7 +74,9 @@ class PlainView:
 
 
 def _shown(values: Mapping[str, float]) -> list[str]:
-    fixed = [key for key in ("sft/loss", "reward", "token_mult_prob_error", "total_step_time") if key in values]
+    fixed = [
+        key for key in ("sft/loss", "reward", "val/reward", "token_mult_prob_error", "total_step_time") if key in values
+    ]
     return fixed + sorted(key for key in values if key.startswith("reward/"))
 
 

@@ -13,16 +13,19 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
+from gym_core.errors import BadRequest
 from gym_core.registry import Registry
 from gym_core.seeds import derive
 from gym_core.store import Run, Store
+from gym_core.telemetry import logger
 from palaestra import demonstrations
-from palaestra.heldout import DEADLINE_S, Record, heldout_rows, score
+from palaestra.heldout import DEADLINE_S, Record, heldout_rows, score, validate
 from palaestra.heldout import FILE as RECORD
 from palaestra.house import connect, draw_tasks, start_agent, start_environments
 from palaestra.live import View
@@ -41,6 +44,8 @@ from trainer.placement import Handle, LocalPlacement, Placement, RayPlacement
 from trainer.publisher import WeightPublisher, probe_rows
 from trainer.recall import Recall
 from trainer.sft import read_demonstrations, warm_start
+
+log = logger("train")
 
 
 @dataclass(slots=True)
@@ -67,6 +72,7 @@ async def train(
     recipe: Recipe, *, runs_dir: Path, view: View, meter: Meter, local: bool = False, resume: Path | None = None
 ) -> dict[str, Any]:
     """Run a recipe to its end and return its summary. Raises typed errors; the run's folder keeps what was done."""
+    _refuse_what_cannot_run(recipe)
     folder = RunFolder.existing(resume) if resume else RunFolder.create(runs_dir, recipe)
     store = await Store.open(str(folder.store))
     try:
@@ -91,6 +97,23 @@ async def train(
         raise
     finally:
         await store.close()
+
+
+def _refuse_what_cannot_run(recipe: Recipe) -> None:
+    """Raises BadRequest before anything is started."""
+    if recipe.base == "nano" and not recipe.checkpoint:
+        raise BadRequest(
+            f"`{recipe.name}` trains the published model and needs its checkpoint",
+            field="checkpoint",
+            hint="--set checkpoint=DIR; `palaestra plan` needs none",
+        )
+    if recipe.checkpoint and not (Path(recipe.checkpoint) / "config.json").is_file():
+        raise BadRequest(f"no checkpoint at {recipe.checkpoint}: config.json is missing", field="checkpoint")
+    layout = recipe.layout
+    if max(layout.dp, layout.ep, layout.tp, layout.cp) > 1 or layout.dp == 0:
+        raise BadRequest("a layout over several processes is not run by `train`", field="layout", hint="layout.dp=1")
+    if recipe.policy.engine != "embedded" or recipe.policy.tp > 1:
+        raise BadRequest("`train` starts the embedded engine, on one device", field="policy", hint="policy.engine")
 
 
 async def _train(
@@ -146,22 +169,27 @@ async def _placement(local: bool) -> Placement:
 
 
 async def _warm(line: Line, resumed: bool) -> None:
-    """Demonstrations, tokenizer, a fresh learner, and its warm start; a resumed run finds them in its folder."""
+    """Demonstrations, tokenizer, a fresh learner, and its warm start; a resumed run finds them in its folder.
+
+    A recipe with a checkpoint begins with that instead.
+    """
     from model.tokenizer import Tokenizer
 
     recipe, folder, view = line.recipe, line.folder, line.view
+    if recipe.checkpoint:
+        Tokenizer.load(Path(recipe.checkpoint)).save(folder.tokenizer)
+        await _place_learner(line, str(folder.before) if _saved(folder.before) and resumed else recipe.checkpoint)
+        await line.learner.call("save_model", str(folder.before), str(folder.tokenizer))
+        return
     async with _phase(line, "demonstrations"):
         if not resumed or not folder.demonstrations.is_file():
             view.phase("playing demonstrations")
             counts = await asyncio.to_thread(_write_demonstrations, recipe, folder)
             folder.write_json("demonstrations.json", counts)
-        tokenizer = Tokenizer.load(folder.tokenizer)
-    from palaestra.placed import place_learner
-
-    begun = str(folder.before) if resumed and (folder.before / "config.json").is_file() else None
-    line.learner = await line.placement.place(place_learner, recipe, tokenizer.vocab_size, 1, begun)
-    if begun:
+    if resumed and _saved(folder.before):
+        await _place_learner(line, str(folder.before))
         return
+    await _place_learner(line, None)
     async with _phase(line, "warm_start"):
         total = recipe.sft.lessons + recipe.sft.steps
         view.phase("warm start", total)
@@ -174,6 +202,19 @@ async def _warm(line: Line, resumed: bool) -> None:
 
         await warm_start(line.learner, samples, recipe.sft, seed=recipe.seed, lessons=lessons, on_step=on_step)
         await line.learner.call("save_model", str(folder.before), str(folder.tokenizer))
+
+
+def _saved(directory: Path) -> bool:
+    return (directory / "config.json").is_file()
+
+
+async def _place_learner(line: Line, directory: str | None) -> None:
+    """Fresh weights for the run's tokenizer, or those of a checkpoint."""
+    from model.tokenizer import Tokenizer
+    from palaestra.placed import place_learner
+
+    vocab_size = Tokenizer.load(line.folder.tokenizer).vocab_size
+    line.learner = await line.placement.place(place_learner, line.recipe, vocab_size, 1, directory)
 
 
 def _write_demonstrations(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
@@ -209,6 +250,8 @@ async def _connect(line: Line, stack: AsyncExitStack) -> None:
     recipe, folder = line.recipe, line.folder
     line.view.phase("starting policy and agent")
     settings = PolicyConfig(checkpoint=str(folder.before), num_slots=192, enable_thinking=False)
+    if recipe.policy.max_length:
+        settings = msgspec.structs.replace(settings, max_length=recipe.policy.max_length)
     line.policy = await line.placement.place(PolicyHost, settings)
     policy_url = await line.policy.call("url")
     urls = {name: f"{line.environment_url}/{name}" for name in recipe.environments}
@@ -253,12 +296,15 @@ async def _reinforce(line: Line) -> None:
         start=recipe.grpo.curriculum_start,
         end=recipe.grpo.curriculum_end,
         sigma=recipe.grpo.curriculum_sigma,
+        order=recipe.grpo.curriculum,
     )
     writers: list[Writer] = [StoreWriter(line.store, folder.run_id), TensorBoardWriter(folder.path / "tensorboard")]
 
     def on_event(event: Event) -> None:
         if event.kind == "step":
             line.view.advance(event.step + 1, event.values)
+        elif event.kind == "unvalidated":
+            log.warning("step %d was not validated: %s", event.step + 1, event.text)
 
     grpo = Grpo(
         recipe,
@@ -270,6 +316,7 @@ async def _reinforce(line: Line) -> None:
         checkpoints=Checkpoints(folder.path / "checkpoints", recipe.keep_checkpoints),
         writers=writers,
         on_event=on_event,
+        validate=partial(validate, line.agents, line.heldout_rows, recipe),
     )
     try:
         await grpo.run()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -16,6 +17,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+
+# No example fails for the time it took: machines that run tests stand still now and then.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = ROOT.parent / "shared" / "rows"
@@ -26,6 +31,7 @@ _MODULES = {
     "transformers": "transformers (oracle)",
     "openai": "openai client",
     "triton": "triton (interpreter)",
+    "psycopg": "postgresql",
 }
 _FILES = {"tests/gym_core/sandbox/test_bubblewrap.py": "bubblewrap"}
 _used: set[str] = set()
@@ -40,6 +46,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     # A test that imported a capability and was not skipped has used it.
     _used.update(title for module, title in _MODULES.items() if module in sys.modules)
+    if "real_lean" in getattr(item, "funcargs", {}):
+        _used.add("lean")
     _used.update(title for file, title in _FILES.items() if item.nodeid.startswith(file))
 
 

@@ -6,12 +6,14 @@
 [objective]               what it optimises: a preset by name, or its parts
 [length]                  group relative length control
 [eval]                    held-out tasks
-[model]                   overrides of `HybridConfig.tiny`
+[model]                   overrides of the `base` shape
+[layout]                  the learner over many processes
+[policy]                  who samples
 """
 
 from __future__ import annotations
 
-import difflib
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,8 +22,10 @@ from typing import Any, Literal
 import msgspec
 
 from gym_core.errors import BadRequest
+from gym_core.nearest import hint
 from trainer.advantage import Baseline, Scale
 from trainer.presets import PRESETS
+from trainer.scale import LayoutRecipe, PolicyRecipe
 
 Ratio = Literal["token", "sequence"]
 Clip = Literal["ppo", "weight"]
@@ -83,7 +87,8 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Reinforcement. Defaults are the settings measured to learn on two CPU cores.
 
     `mismatch_gate`: the largest `token_mult_prob_error` that may train.
-    `curriculum_start`, `_end`, `_sigma`: the Gaussian over pass rate; its mean goes from start to end.
+    `curriculum_start`, `_end`, `_sigma`: the Gaussian over pass rate; its mean goes from start to end. `curriculum` may
+    be `random` instead, which draws without looking at pass rates.
     `profile_repeats`: tries per task to profile the pools before the first step, 0 for none.
     """
 
@@ -99,6 +104,7 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     temperature: float = 1.0
     max_output_tokens: int = 64
     tokens_per_microbatch: int = 16384
+    curriculum: Literal["gaussian", "random"] = "gaussian"
     curriculum_start: float = 0.6
     curriculum_end: float = 0.4
     curriculum_sigma: float = 0.25
@@ -150,10 +156,9 @@ class ObjectiveRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError(f"`dual_clip` must be over 1 + `clip_high` to differ from it, not {self.dual_clip}")
         if not (self.kl_coef >= 0.0 and self.constant >= 0):
             raise ValueError(f"`kl_coef` and `constant` are 0 or more, not {self.kl_coef}, {self.constant}")
-        if not 0.0 <= self.importance_low < self.importance_high:
-            raise ValueError(
-                f"0 <= `importance_low` < `importance_high`, not {self.importance_low}, {self.importance_high}"
-            )
+        if not 0.0 <= self.importance_low < self.importance_high < math.inf:
+            bounds = f"{self.importance_low}, {self.importance_high}"
+            raise ValueError(f"0 <= `importance_low` < `importance_high`, both finite, not {bounds}")
         if self.importance_unit == "sequence_error" and self.importance in ("truncate", "mask"):
             raise ValueError('`sequence_error` is no weight: `importance` can only be "reject" or "off" with it')
 
@@ -180,25 +185,37 @@ class LengthRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class EvalRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Held-out evaluation: `tasks` per environment, from a split that neither SFT nor RL draws from."""
+    """Held-out evaluation: `tasks` per environment, from a split that neither SFT nor RL draws from.
+
+    `every`: validate after so many steps too, 0 for never: the first `validation_tasks` of each environment, `samples`
+    tries of each, for pass@k.
+    """
 
     tasks: int = 256
     temperature: float = 1.0
+    every: int = 0
+    validation_tasks: int = 64
+    samples: int = 4
 
     def __post_init__(self) -> None:
-        _positive(self, "tasks")
+        _positive(self, "tasks", "validation_tasks", "samples")
+        if self.every < 0:
+            raise ValueError(f"`every` is a number of steps, or 0 for never, not {self.every}")
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a run depends on; with its seed it fixes the run.
 
     `arm`: `grpo`, or a control: `sft` (the same CPU time spent on more warm start), `shuffled` (rewards permuted
-    across the batch, so that they say nothing).
+    across the batch, so that they say nothing). `base`: the shape that `[model]` overrides. `checkpoint`: a folder to
+    start from; with it there is no warm start, and `base`, `[model]` and `vocab_size` are the checkpoint's own.
     """
 
     name: str
     environments: dict[str, EnvironmentMix]
     seed: int = 0
+    base: Literal["tiny", "nano"] = "tiny"
+    checkpoint: str = ""
     arm: Literal["grpo", "sft", "shuffled"] = "grpo"
     vocab_size: int = 1024
     model: dict[str, Any] = {}
@@ -207,11 +224,15 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     objective: ObjectiveRecipe = ObjectiveRecipe()
     length: LengthRecipe = LengthRecipe()
     eval: EvalRecipe = EvalRecipe()
+    layout: LayoutRecipe = LayoutRecipe()
+    policy: PolicyRecipe = PolicyRecipe()
     keep_checkpoints: int = 2
     checkpoint_every: int = 10
 
     def __post_init__(self) -> None:
         _positive(self, "vocab_size", "keep_checkpoints", "checkpoint_every")
+        if self.checkpoint and self.arm == "sft":
+            raise ValueError("the `sft` arm is more warm start, and a run from a `checkpoint` has none")
         if not self.environments:
             raise ValueError("`environments` is empty: a recipe trains on at least one")
 
@@ -225,7 +246,7 @@ def find_recipe(name: str) -> Path:
         return path
     known = _names()
     if name not in known:
-        raise BadRequest(f"no recipe is called `{name}`", field="recipe", hint=nearest(name, known))
+        raise BadRequest(f"no recipe is called `{name}`", field="recipe", hint=hint(name, known))
     return RECIPES / f"{name}.toml"
 
 
@@ -273,7 +294,7 @@ def _with_presets(given: dict[str, Any], source: str) -> dict[str, Any]:
     for name in [names] if isinstance(names, str) else names:
         if name not in PRESETS:
             raise BadRequest(
-                f"{source}: no preset is called `{name}`", field="objective.preset", hint=nearest(str(name), [*PRESETS])
+                f"{source}: no preset is called `{name}`", field="objective.preset", hint=hint(str(name), PRESETS)
             )
         merged |= PRESETS[name]
     return merged | given
@@ -284,16 +305,10 @@ def _refuse_unknown(data: Mapping[str, Any], kind: type[msgspec.Struct], prefix:
     for key, value in data.items():
         path = f"{prefix}{key}"
         if key not in fields:
-            raise BadRequest(f"{source}: unknown key `{path}`", field=path, hint=nearest(key, list(fields)))
+            raise BadRequest(f"{source}: unknown key `{path}`", field=path, hint=hint(key, fields))
         if isinstance(value, Mapping) and isinstance(fields[key], type) and issubclass(fields[key], msgspec.Struct):
             _refuse_unknown(value, fields[key], f"{path}.", source)
         elif key == "environments" and isinstance(value, Mapping):
             for name, mix in value.items():
                 if isinstance(mix, Mapping):
                     _refuse_unknown(mix, EnvironmentMix, f"{path}.{name}.", source)
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """A hint for a name that is not there."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(sorted(known))}"

@@ -6,8 +6,9 @@ follows the Gaussian:
     p_b(task) ∝ exp(-(ρ - μ_b)² / 2σ²) / density(ρ)        μ_b = μ_0 + (μ_1 - μ_0) b / (B - 1)
 
 ρ is the posterior mean of the task's pass rate, density the number of candidates in its bin. Tasks are drawn without
-replacement within an epoch of their environment. Profiling drops those that were solved every time; training groups
-keep the posteriors fresh. Every draw has its own seed, so the state is what was used and what was learnt.
+replacement within an epoch of their environment; `order = "random"` does not look at ρ, to compare with. Profiling
+drops those that were solved every time; training groups keep the posteriors fresh. Every draw has its own seed, so the
+state is what was used and what was learnt.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,6 +26,7 @@ from gym_core.errors import BadRequest
 from gym_core.seeds import rng
 
 BINS = 10
+Order = Literal["gaussian", "random"]
 Row = dict[str, Any]
 
 
@@ -72,8 +74,9 @@ class Curriculum:
         start: float = 0.6,
         end: float = 0.4,
         sigma: float = 0.25,
+        order: Order = "gaussian",
     ) -> None:
-        self.steps, self.seed = steps, seed
+        self.steps, self.seed, self.order = steps, seed, order
         self.start, self.end, self.sigma = start, end, sigma
         shares = quotas({name: weights[name] for name in pools}, prompts_per_step)
         self.pools = {name: _pool(name, rows, shares[name]) for name, rows in pools.items()}
@@ -109,7 +112,11 @@ class Curriculum:
             keys = {}
             for task_id in candidates:
                 rate = pool.pass_rate(task_id)
-                log_weight = -((rate - self.mean(step)) ** 2) / (2 * self.sigma**2) - math.log(density[bin_of(rate)])
+                log_weight = 0.0
+                if self.order == "gaussian":
+                    log_weight = -((rate - self.mean(step)) ** 2) / (2 * self.sigma**2) - math.log(
+                        density[bin_of(rate)]
+                    )
                 keys[task_id] = log_weight - math.log(-math.log(random.random() or 5e-324))  # Gumbel: top k of these
             taken = sorted(candidates, key=keys.__getitem__, reverse=True)[: pool.quota - len(drawn)]
             drawn += taken

@@ -6,7 +6,7 @@ The weights that sample step s (0-based) have policy version s + 1; version 1 is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,8 @@ from trainer.shape import Shaped, Shaper, shaper
 
 @dataclass(slots=True, frozen=True)
 class Event:
-    """Something the live view may show: `start`, `resume`, `profile`, `rollouts`, `step`, `checkpoint`, `failed`."""
+    """Something the live view may show: `start`, `resume`, `profile`, `rollouts`, `step`, `checkpoint`, `failed`,
+    `unvalidated`."""
 
     kind: str
     step: int
@@ -43,6 +44,8 @@ class Event:
 
 
 OnEvent = Callable[[Event], None]
+Validator = Callable[[int, Recall | None], Awaitable[Mapping[str, float]]]
+"""Held-out metrics after so many steps; with a Recall, finished rollouts of an earlier try are taken from the store."""
 
 
 def version_of(step: int) -> int:
@@ -72,8 +75,9 @@ class Grpo:
         writers: Sequence[Writer] = (),
         on_event: OnEvent | None = None,
         shape: Shaper | None = None,
+        validate: Validator | None = None,
     ) -> None:
-        self.recipe = recipe
+        self.recipe, self.validate = recipe, validate
         self.learner, self.agents, self.publisher = learner, agents, publisher
         self.curriculum, self.journal, self.checkpoints = curriculum, journal, checkpoints
         self.writers, self.on_event = writers, on_event
@@ -87,10 +91,12 @@ class Grpo:
     async def step(self, step: int) -> dict[str, float]:
         """Draw, roll out, shape, advantage, train, publish, commit. Raises typed errors; see `run` for what is kept."""
         config = self.recipe.grpo
+        began = time.perf_counter()
         rows = self.curriculum.draw(step)
         groups = await self.agents.run(
             rows, repeats=config.group_size, step=step, sampling=self.sampling, recalled=self._recall(step)
         )
+        played = time.perf_counter()
         metrics = self.curriculum.last_metrics | rollout_metrics(
             groups, version_of(step), len(rows) * config.group_size
         )
@@ -102,7 +108,9 @@ class Grpo:
         self._learn_pass_rates(groups, step)
         self.journal.commit(step, version_of(step + 1), groups, metrics)
         self._trained = step
-        return metrics | await self.publisher.publish(self.learner, version_of(step + 1))
+        trained = time.perf_counter()
+        metrics |= await self.publisher.publish(self.learner, version_of(step + 1))
+        return metrics | {"generation_time": played - began, "weight_sync_time": time.perf_counter() - trained}
 
     async def run(self) -> int:
         """All steps from the start or the last checkpoint; returns the number of steps done here.
@@ -122,12 +130,26 @@ class Grpo:
                 self._emit("failed", step, {}, str(error))
                 raise
             metrics["total_step_time"] = time.perf_counter() - began
+            metrics |= await self._validate(step + 1)
             for writer in self.writers:
                 await writer.write(step, metrics)
             self._emit("step", step, metrics)
             if (step + 1) % self.recipe.checkpoint_every == 0 or step + 1 == self.recipe.grpo.steps:
                 await self.save(step + 1)
         return self.recipe.grpo.steps - start
+
+    async def _validate(self, done: int) -> Mapping[str, float]:
+        """Held-out metrics where the recipe wants them now. A validation that fails stops no training."""
+        every = self.recipe.eval.every
+        if self.validate is None or not every or done % every:
+            return {}
+        began = time.perf_counter()
+        try:
+            found = await self.validate(done, None if self.journal.is_new else Recall(version_of(done)))
+        except PalaestraError as error:
+            self._emit("unvalidated", done - 1, {}, str(error))
+            return {}
+        return {**found, "validation_time": time.perf_counter() - began}
 
     async def _keep(self, step: int, before: dict[str, Any], error: PalaestraError) -> None:
         """Save what is whole when a step has failed. What cannot be saved is noted on the error, not raised."""

@@ -25,12 +25,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gym_core.errors import BadRequest, PalaestraError
+from gym_core.nearest import hint
 from gym_core.seeds import derive, rng
 from model import checkpoint
 from model.config import HybridConfig
 from model.stack import HybridModel
 from trainer import optim, router
-from trainer.config import GrpoRecipe, ObjectiveRecipe, Recipe, nearest
+from trainer.config import GrpoRecipe, ObjectiveRecipe, Recipe
 from trainer.metrics import Metrics
 from trainer.mismatch import ImportancePolicy, Mismatch
 from trainer.objective import kl_to_reference, normaliser, surrogate
@@ -333,13 +334,19 @@ def build_learner(recipe: Recipe, directory: str | None = None) -> Learner:
     """
     if directory is not None:
         return Learner(_read_model(Path(directory)), recipe.grpo, recipe.objective, seed=recipe.seed)
+    model = HybridModel(model_config(recipe), seed=derive(recipe.seed, "model"))
+    return Learner(model, recipe.grpo, recipe.objective, seed=recipe.seed)
+
+
+def model_config(recipe: Recipe) -> HybridConfig:
+    """The shape that a recipe asks for. Raises BadRequest naming the override of `[model]` that does not fit."""
     known = [field.name for field in dataclasses.fields(HybridConfig)]
     for name in recipe.model:
         if name not in known:
-            raise BadRequest(f"unknown key `model.{name}`", field=f"model.{name}", hint=nearest(name, known))
+            raise BadRequest(f"unknown key `model.{name}`", field=f"model.{name}", hint=hint(name, known))
     try:
-        config = HybridConfig.tiny(recipe.vocab_size, **recipe.model)
-    except ValueError as error:
+        if recipe.base == "nano":
+            return dataclasses.replace(HybridConfig.nano(), **recipe.model)
+        return HybridConfig.tiny(recipe.vocab_size, **recipe.model)
+    except (ValueError, TypeError) as error:
         raise BadRequest(str(error), field="model") from None
-    model = HybridModel(config, seed=derive(recipe.seed, "model"))
-    return Learner(model, recipe.grpo, recipe.objective, seed=recipe.seed)

@@ -16,7 +16,7 @@ from gym_core.environment import Script
 from gym_core.errors import EnvironmentFault
 from gym_core.play import call_items
 from gym_core.reply import text_output
-from gym_core.tools import RESERVED_NAMES
+from gym_core.tools import RESERVED_NAMES, USER_TURN
 
 Row = dict[str, Any]
 Items = list[dict[str, Any]]
@@ -76,7 +76,7 @@ class Wire:
         """A whole rollout; `items` stand in for the script's last words. Where groups are judged it is one of two, the
         other plays `beside`. Raises the typed errors of the service."""
         if self.judges_groups:
-            played, _ = await self.group(row, [script if items is None else items, beside])
+            played, _ = await self.group(row, [script if items is None else items, beside], options)
             return played
         script = Script(reply=script) if isinstance(script, str) else script
         session = await self.seed(row) if self.keeps_sessions else ""
@@ -89,7 +89,9 @@ class Wire:
                 await self.close(session)
         return Played(verdict, tools, output, seconds)
 
-    async def group(self, row: Row, members: list[str | Script | Items]) -> list[Played]:
+    async def group(
+        self, row: Row, members: list[str | Script | Items], more: dict[str, Any] | None = None
+    ) -> list[Played]:
         """The rollouts of one group, entered in this order and judged together."""
         self._groups += 1
         group = f"group-{self._groups}"
@@ -99,7 +101,7 @@ class Wire:
             session = await self.seed(row) if self.keeps_sessions else ""
             tools = await self.calls(session, script)
             output = _items(tools, member if isinstance(member, list) else text_output(script.reply))
-            options = {"group_id": group, "group_size": len(members), "rollout_id": f"{group}-{number}"}
+            options = {"group_id": group, "group_size": len(members), "rollout_id": f"{group}-{number}", **(more or {})}
             body = {**({"session_id": session} if session else row), "response": {"output": output}}
             await self.client.post_json("/verify", {**body, "palaestra": options})
             entered.append((tools, output, options["rollout_id"], session))
@@ -128,10 +130,12 @@ class Wire:
     async def call(self, session: str, name: str, arguments: bytes) -> ToolReply:
         """One call; what a policy may not call is answered as the agent server does."""
         shown = arguments.decode("utf-8", "replace")
-        if name in RESERVED_NAMES or not name.isidentifier():
+        if (name in RESERVED_NAMES and name != USER_TURN) or not name.isidentifier():
             return ToolReply(name, shown, "unknown", _UNKNOWN)
         reply = await self.client.post(f"/{name}", arguments, headers={headers.SESSION: session}, check=False)
         kind = reply.headers.get(headers.TOOL, "unknown")
+        if name == USER_TURN and reply.status in (200, 409):  # 409: the user has left already
+            return ToolReply(name, shown, "ok" if reply.status == 200 else "fault", reply.text)
         if kind not in STATUS:
             if reply.status == 404:  # its text names this request
                 return ToolReply(name, shown, "unknown", _UNKNOWN)

@@ -6,7 +6,7 @@ Thinking has been cut before. Labels are matched exactly; a parser never guesses
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from gym_core.judge.labels import pattern
@@ -96,3 +96,50 @@ def _refuse(constant: str) -> None:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+def only_object(text: str, keys: Iterable[str]) -> dict[str, Any] | None:
+    """The one JSON object of a text that names any of the keys; None where there is none, or another one.
+
+    Other text, and objects that name none of them, may stand around it. A text with an object that holds a key twice,
+    NaN or Infinity has none.
+    """
+    wanted = frozenset(keys)
+    try:
+        told = [found for found in _faultless(text) if wanted & found.keys()]
+    except _Unfit:
+        return None
+    return told[0] if len(told) == 1 else None
+
+
+class _Unfit(Exception):
+    """Something that no JSON object may hold."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise _Unfit("a key twice")
+    return dict(pairs)
+
+
+def _no_constant(constant: str) -> None:
+    raise _Unfit(constant)
+
+
+_FAULTLESS = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+
+
+def _faultless(text: str) -> Iterator[dict[str, Any]]:
+    """The outermost objects of a text. Raises `_Unfit`, also for a text with too many braces to look at."""
+    place = text.find("{")
+    for _ in range(MAX_TRIES):
+        if place < 0:
+            return
+        try:
+            value, end = _FAULTLESS.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            place = text.find("{", place + 1)
+            continue
+        yield value
+        place = text.find("{", end)
+    raise _Unfit("too many braces")

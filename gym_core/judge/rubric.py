@@ -69,11 +69,11 @@ async def judge_rubric(
         ruling = await judge.ask(protocol, **fields)
         return float(not ruling.gate and ruling.value == item.wanted)
 
-    scores = await _side_by_side([asyncio.ensure_future(score(item)) for item in items])
+    scores = await side_by_side([asyncio.ensure_future(score(item)) for item in items])
     return AGGREGATES[aggregate](scores, [item.weight for item in items]), scores
 
 
-async def _side_by_side(tasks: Sequence[asyncio.Future[float]]) -> list[float]:
+async def side_by_side(tasks: Sequence[asyncio.Future[float]]) -> list[float]:
     """All results in order; the first failure ends the others."""
     try:
         return list(await asyncio.gather(*tasks))

@@ -56,12 +56,13 @@ def _described(registry: Any, name: str) -> dict[str, Any]:
         return {**row, "error": error.message}
     group = environment.overrides("verify_group")
     judged = environment.overrides("judge_group" if group else "judge")
+    publishes = environment.overrides("verify_group_published" if group else "verify_published")
     return {
         **row,
         "version": environment.version,
         "levels": list(environment.levels) if environment.overrides("make") else [],
         "tools": list(environment.tool_specs()),
-        "gradings": ["strict", "published"] if environment.overrides("verify_published") else ["strict"],
+        "gradings": ["strict", "published"] if publishes else ["strict"],
         "verdict": "group" if group else "rollout",
         "judge": "needed" if environment.needs_judge else "optional" if judged else "none",
         "sessions": environment.keeps_sessions(),

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, inspect, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select
 
 from gym_core.contracts import Outcome
 from gym_core.errors import BadRequest
@@ -206,20 +206,3 @@ def run_ids(connection: Connection) -> list[str]:
             break
         found.append(name)
     return found
-
-
-def task_row(connection: Connection, rollout_id: str) -> dict[str, Any] | None:
-    """The task's row, where the store keeps rows and this rollout came with one."""
-    tables = inspect(connection)
-    if not tables.has_table("tasks"):
-        return None
-    query = text(
-        "SELECT tasks.row FROM tasks JOIN rollouts ON rollouts.task_key = tasks.task_key"
-        " WHERE rollouts.rollout_id = :id"
-    )
-    stored = connection.execute(query, {"id": rollout_id}).scalar()
-    try:
-        row = msgspec.json.decode(stored) if stored else None
-    except msgspec.MsgspecError:
-        return None
-    return row if isinstance(row, dict) else None

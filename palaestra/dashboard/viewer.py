@@ -12,6 +12,8 @@ import msgspec
 from gym_core.contracts import Rollout
 from gym_core.errors import BadRequest, UnknownName
 from gym_core.store import Store
+from gym_core.store.fault import StoreFault
+from gym_core.store.records import Stored
 from palaestra.dashboard import selection
 from palaestra.dashboard.conversation import Part, cut, parts_of
 from palaestra.dashboard.heat import Pieces, TokenPage, load_tokenizer, prompt_text, token_page
@@ -35,8 +37,8 @@ class Viewer:
     async def show(self, key: str, rollout_id: str) -> dict[str, Any]:
         """Everything but the tokens, long texts cut. Raises `UnknownName` where there is no such rollout."""
         async with self._library.reading(key) as store:
-            rollout, blob = await self._get(store, key, rollout_id)
-            parts, source = await self._parts(store, key, rollout, blob)
+            rollout, blob, row = await self._get(store, key, rollout_id)
+            parts, source = await self._parts(key, rollout, blob, row)
             group = await store.read(lambda c: selection.group(c, rollout.group_id))
             seq = await store.read(lambda c: selection.place_of(c, rollout_id))
         head = msgspec.to_builtins(rollout)
@@ -56,8 +58,8 @@ class Viewer:
     async def text(self, key: str, rollout_id: str, number: int, start: int) -> dict[str, Any]:
         """More of one part: up to `MAX_TEXT` characters from `start`."""
         async with self._library.reading(key) as store:
-            rollout, blob = await self._get(store, key, rollout_id)
-            parts, _ = await self._parts(store, key, rollout, blob)
+            rollout, blob, row = await self._get(store, key, rollout_id)
+        parts, _ = await self._parts(key, rollout, blob, row)
         if not 0 <= number < len(parts):
             raise UnknownName(f"the rollout has {len(parts)} parts, none is number {number}", field="part")
         start = max(0, start)
@@ -66,7 +68,7 @@ class Viewer:
     async def tokens(self, key: str, rollout_id: str, trace: int, start: int, count: int) -> TokenPage:
         """A page of a trace's tokens."""
         async with self._library.reading(key) as store:
-            rollout, blob = await self._get(store, key, rollout_id)
+            rollout, blob, _ = await self._get(store, key, rollout_id, whole=True)
         pieces = await self._tokenizer(key)
         try:
             return await asyncio.to_thread(token_page, rollout, blob, trace, start, count, pieces)
@@ -75,20 +77,27 @@ class Viewer:
 
     async def raw(self, key: str, rollout_id: str) -> Rollout:
         async with self._library.reading(key) as store:
-            return (await self._get(store, key, rollout_id))[0]
+            return (await self._get(store, key, rollout_id)).rollout
 
     @staticmethod
-    async def _get(store: Store, key: str, rollout_id: str) -> tuple[Rollout, bytes]:
-        found = await store.get_rollout(rollout_id)
+    async def _get(store: Store, key: str, rollout_id: str, whole: bool = False) -> Stored:
+        """`whole` insists on the tokens; otherwise a rollout whose tokens are damaged is shown without them."""
+        try:
+            found = await store.get_stored(rollout_id)
+        except StoreFault:
+            if whole:
+                raise
+            found = await store.get_stored(rollout_id, blobs=False)
         if found is None:
             raise UnknownName(
                 f"there is no rollout {rollout_id!r} in the store {key!r}", field="id", hint="it may have been deleted"
             )
         return found
 
-    async def _parts(self, store: Store, key: str, rollout: Rollout, blob: bytes) -> tuple[list[Part], str]:
+    async def _parts(
+        self, key: str, rollout: Rollout, blob: bytes, row: dict[str, Any] | None
+    ) -> tuple[list[Part], str]:
         """(parts, where the prompt is from: "row", "tokens", or "" where it is not known)."""
-        row = await store.read(lambda c: selection.task_row(c, rollout.rollout_id))
         if row is not None:
             return parts_of(rollout.output, row), "row"
         tokenizer = await self._tokenizer(key) if blob else None

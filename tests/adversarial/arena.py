@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,15 +46,15 @@ class Attack:
     """A reply (or what is done with tools) to a row, and what it may earn.
 
     `refused`: the row itself must be turned away, naming this field. `bomb`: no verdict at all is as good as a zero,
-    as long as it comes as a typed error within the time. `worth`: the honest value where that is not 0. `slow`: it
-    waits for a limit of seconds.
+    as long as it comes as a typed error within the time. `worth`: the honest value where that is more than what no
+    answer earns. `slow`: it waits for a limit of seconds.
     """
 
     name: str
     row: Row
     output: str | Items = ""
     calls: tuple[Call, ...] = ()
-    worth: float = 0.0
+    worth: float | None = None
     refused: str = ""
     bomb: bool = False
     slow: bool = False
@@ -69,14 +70,16 @@ class Result:
     field: str = ""
     seconds: float = 0.0
 
-    def wrong(self, attack: Attack) -> str:
-        """Why this is not what it should be, "" where it is."""
+    def wrong(self, attack: Attack, floor: float = 0.0) -> str:
+        """Why this is not what it should be, "" where it is; `floor` is what no answer at all may earn."""
         if attack.refused:
             right = self.status == 422 and self.field.startswith(attack.refused)
             return "" if right else f"not refused at {attack.refused!r}: {self}"
         if self.reward is None:
             held = attack.bomb and self.code in ("deadline_exceeded", "environment_fault")
             return "" if held else f"no verdict: {self}"
+        if attack.worth is None:
+            return "" if self.reward <= floor else f"earned {self.reward}, is worth {floor} at most"
         return "" if self.reward == attack.worth else f"earned {self.reward}, is worth {attack.worth}"
 
 
@@ -100,8 +103,13 @@ class Arena:
         for number, call in enumerate(attack.calls):
             items += await self._call(client, name, body.get("session_id", ""), call, number)
         items = items + (text_output(attack.output) if isinstance(attack.output, str) else attack.output)
-        asked = msgspec.json.encode({**body, "response": {"output": items}})
+        group = uuid.uuid4().hex
+        member = {"group_id": group, "rollout_id": group}  # a group of one, where groups are judged
+        asked = msgspec.json.encode({**body, "response": {"output": items}, "palaestra": member})
         said = await client.post(f"/{name}/verify", asked, check=False, timeout_s=VERDICT_S)
+        if said.status == 202:
+            waits = {**member, "wait_s": 30}
+            said = await client.post(f"/{name}/group_verdict", waits, check=False, timeout_s=VERDICT_S)
         if sessions:
             await client.post(f"/{name}/close_session", body)
         return _result(said, began)
@@ -129,7 +137,7 @@ class Arena:
         (task,) = make_tasks(environment, seed=991, level=1, count=1, start=10 * self._served[name])
         script = await settle(environment.oracle(task))
         script = script if isinstance(script, Script) else Script(reply=script)
-        answer = Attack(name="honest", row=task.to_row(), output=script.reply, calls=script.calls, worth=1.0)
+        answer = Attack(name="honest", row=task.to_row(), output=script.reply, calls=script.calls)
         return await self.play(client, name, answer)
 
 

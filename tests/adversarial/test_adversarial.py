@@ -18,17 +18,22 @@ arena = load_file(HERE / "arena.py")
 common = load_file(HERE / "attacks" / "common.py")
 NAMES = arena.NAMES
 OWN = {name: load_file(HERE / "attacks" / f"{name}.py") for name in NAMES}
+RANGES = {name: arena.REGISTRY.load(name).cls.reward_range for name in NAMES}
+FLOORS = {"genrm_training": -10.0}
+"""What words without the form that is asked for earn, where that is more than the minimum."""
+
 HOUSE = {
     *("math", "code", "stem_qa", "structured_outputs", "instruction_following", "calendar", "reasoning_gym"),
-    "ledger",
+    *("ledger", "genrm_compare", "genrm_training", "multi_turn_if", "lean_proofs", "workplace", "banking"),
+    "long_context_qa",
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 
-HEALTH_S = 2.0
+HEALTH_S = 10.0
 """The event loop answers within this time while attacks run."""
 
-HONEST_S = 15.0
+HONEST_S = 60.0
 """An honest answer is graded within this time once the attacks are over, on a machine that does other things too."""
 
 
@@ -62,19 +67,30 @@ async def test_no_patient_attack_pays_either(field: Any, name: str) -> None:
         await fight(field, name, slow)
 
 
+def missing(name: str) -> str:
+    """What this machine lacks for the environment's verdicts."""
+    said: str = arena.REGISTRY.load(name).cls().unavailable()
+    return said
+
+
 async def fight(field: Any, name: str, attacks: list[Any]) -> None:
+    if missing(name):
+        pytest.skip(f"{name} on this machine: {missing(name)}")
     async with Client(field.url, timeout_s=90, retries=0) as client:
         over = asyncio.Event()
         slowest = asyncio.create_task(_slowest_health(client, over))
         results = await field.play_all(client, name, attacks)
         over.set()
         wrong = {
-            attack.name: why for attack, result in zip(attacks, results, strict=True) if (why := result.wrong(attack))
+            attack.name: why
+            for attack, result in zip(attacks, results, strict=True)
+            if (why := result.wrong(attack, FLOORS.get(name, RANGES[name][0])))
         }
         assert wrong == {}
         assert await slowest < HEALTH_S
-        honest = await asyncio.gather(*(field.honest(client, other) for other in NAMES))
-    assert [result.reward for result in honest] == [1.0] * len(NAMES), honest
+        able = [other for other in NAMES if not missing(other)]
+        honest = await asyncio.gather(*(field.honest(client, other) for other in able))
+    assert [result.reward for result in honest] == [RANGES[other][1] for other in able], honest
     assert max(result.seconds for result in honest) < HONEST_S
 
 

@@ -217,7 +217,7 @@ async def test_a_hanging_policy_ends_at_the_deadline(house: Any) -> None:
         raise AssertionError("unreachable")
 
     made = await house(FakePolicy(hang))
-    rollout, _ = await run_frame(made, ROW, deadline_s=0.2)
+    rollout, _ = await run_frame(made, ROW, deadline_s=3)
     assert rollout.outcome is Outcome.POLICY_ERROR
     assert rollout.error is not None and rollout.error.code == "deadline_exceeded"
     assert made.environment.closed == ["s1"]

@@ -20,7 +20,7 @@ from gym_core.store import Store
 from gym_core.tokens import decode_trace
 
 COUNT = 300
-QUICK_S, PATIENT_S = 0.5, 60.0
+QUICK_S, PATIENT_S = 3.0, 60.0
 ENDLESS = ("hangs", "429 for an hour")
 
 
@@ -51,7 +51,7 @@ async def test_hundreds_of_rollouts_against_a_policy_that_fails_half_of_the_time
     assert len(played) == len(told) == COUNT
 
     wrong = {name: (policy.fault_of(name), r.outcome.value, r.reward, r.error) for name, r in told.items()
-             if not as_it_should(r, policy.fault_of(name))}  # fmt: skip
+             if not (as_it_should(r, policy.fault_of(name)) or cut_short(r, policy.fault_of(name)))}  # fmt: skip
     assert wrong == {}
     assert Counter(r.outcome for r in told.values()).total() == COUNT
     assert len({policy.fault_of(name) for name in told}) == len(FAULTS) + 1, "some fault was never met"
@@ -73,6 +73,18 @@ def as_it_should(rollout: Rollout, fault: str) -> bool:
         and rollout.error is not None
         and rollout.error.stage == "generate"
         and bool(rollout.error.message)
+    )
+
+
+def cut_short(rollout: Rollout, fault: str) -> bool:
+    """On a machine that stands still, a short deadline may pass before the policy was ever asked."""
+    return (
+        fault in ENDLESS
+        and rollout.outcome is Outcome.ENV_ERROR
+        and rollout.reward is None
+        and rollout.error is not None
+        and rollout.error.code == "deadline_exceeded"
+        and rollout.error.stage == "seed"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gym_core.errors import BadRequest
 from gym_core.store import Store
 from gym_core.tokens import TokenTrace, decode_trace
 from palaestra.live import PlainView
@@ -69,6 +70,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read(run: Path, name: str) -> Any:
     return json.loads((run / name).read_bytes())
+
+
+async def metrics_of(run: Path) -> list[dict[str, Any]]:
+    async with await Store.open(str(run / "store.db"), create=False) as store:
+        return [values for step, values in await store.metrics(run.name) if step >= 0]
 
 
 async def rollouts(run: Path, purpose: str) -> AsyncIterator[tuple[Any, bytes]]:
@@ -224,3 +230,33 @@ def test_the_same_line_on_ray(tmp_path: Path) -> None:
     assert summary["token_mult_prob_error_max"] <= 1.001
     assert len(Journal(run / "journal.jsonl").entries()) == 1
     assert sum(score["num_failed"] for score in summary["environments"].values()) == 0
+
+
+def test_a_run_from_a_checkpoint_begins_with_its_weights_and_has_no_warm_start(run: Path, tmp_path: Path) -> None:
+    validated = {"eval.tasks": 4, "eval.every": 1, "eval.validation_tasks": 2, "eval.samples": 2}
+    recipe = recipe_in(tmp_path, **{"checkpoint": str(run / "after"), "grpo.steps": 1, **validated})
+    folder, summary = run_line(recipe, tmp_path / "runs", local=True)
+    assert sorted(path.name for path in folder.glob("*.jsonl")) == ["journal.jsonl"]
+    begun, given = (path / "model.safetensors" for path in (folder / "before", run / "after"))
+    assert begun.read_bytes() == given.read_bytes()
+    assert (folder / "tokenizer" / "tokenizer.json").read_bytes() == (run / "tokenizer" / "tokenizer.json").read_bytes()
+    assert set(summary["phases"]) >= {"evaluate_before", "train", "evaluate_after"}
+    (step,) = asyncio.run(metrics_of(folder))
+    assert {"val/reward", "val/reward/math", "val/pass@1/ledger", "val/pass@2/math", "validation_time"} <= set(step)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "field"),
+    [
+        ({"base": "nano"}, "checkpoint"),
+        ({"checkpoint": "nowhere"}, "checkpoint"),
+        ({"layout.dp": 2}, "layout"),
+        ({"policy.engine": "vllm"}, "policy"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_starts(
+    overrides: dict[str, Any], field: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        run_line(recipe_in(tmp_path, **overrides), tmp_path / "runs", local=True)
+    assert caught.value.field == field and not (tmp_path / "runs").exists()

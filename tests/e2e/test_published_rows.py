@@ -24,6 +24,9 @@ KINDS = {
     "code_gen": "code",
     "mcqa": "stem_qa",
     "calendar": "calendar",
+    "genrm_compare": "genrm_compare",
+    "multichallenge": "multi_turn_if",
+    "inverse_if": "multi_turn_if",
 }
 TWINS: list[tuple[str, str, Any, str]] = [
     ("math_with_judge", "expected_answer", None, "expected_answer"),
@@ -40,6 +43,9 @@ TWINS: list[tuple[str, str, Any, str]] = [
     ("mcqa", "expected_answer", "Z", "expected_answer"),
     ("mcqa", "options", [], "options"),
     ("calendar", "exp_cal_state", None, "exp_cal_state"),
+    ("genrm_compare", "principle", 1, "principle"),
+    ("multichallenge", "rubric", [], "rubric"),
+    ("inverse_if", "judge_prompt_template", "{nothing}", "judge_prompt_template"),
 ]
 
 

@@ -260,7 +260,7 @@ class Slow:
     """Takes a while to warm."""
 
     def warm(self) -> None:
-        threading.Event().wait(0.4)
+        threading.Event().wait(2.5)
 
     def ok(self) -> str:
         return "ok"
@@ -328,6 +328,20 @@ class Needy(Opinion):
 
     name = "needy"
     needs_judge = True
+
+
+class Divided(Opinion):
+    """Exact for all tasks but those that are open, which a judge decides."""
+
+    name = "divided"
+
+    def judge_decides(self, task: Task) -> bool:
+        return bool(task["gold"] == "open")
+
+    async def judge(
+        self, task: Task, session: Session, reply: Reply, verdict: Verdict, judge: Judge
+    ) -> float | Verdict:
+        return 1.0 if self.judge_decides(task) else verdict
 
 
 class Contest(Environment):

@@ -130,3 +130,10 @@ def test_unknown_run_options_are_refused() -> None:
 
 def test_a_pass_rate_is_the_posterior_mean() -> None:
     assert TaskProfile(environment="e", task_id="t", checkpoint="c", passes=3, count=4).pass_rate == 4 / 6
+
+
+def test_a_task_id_that_is_a_number_names_the_task_and_is_echoed_as_a_number() -> None:
+    task = Task.from_row({"responses_create_params": {"input": "q"}, "task_id": 3})
+    assert task.task_id == "3"
+    assert task.to_row()["task_id"] == 3
+    assert Task.from_row(task.to_row()).task_id == "3"

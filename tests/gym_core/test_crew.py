@@ -42,7 +42,7 @@ async def test_two_classes_live_in_one_process() -> None:
 
 
 async def test_classes_are_warm_before_their_first_job_and_again_in_a_new_worker() -> None:
-    async with shared("Plain", "Warmed", timeout_s=0.3) as (plain, warmed):
+    async with shared("Plain", "Warmed", timeout_s=2) as (plain, warmed):
         await plain.ready()
         (worker,) = plain.crew._alive
         assert warmed.spec in worker.loaded
@@ -56,7 +56,7 @@ async def test_classes_are_warm_before_their_first_job_and_again_in_a_new_worker
 
 
 async def test_loading_does_not_count_as_part_of_the_job() -> None:
-    async with shared("Slow", timeout_s=0.2) as (slow,):
+    async with shared("Slow", timeout_s=2) as (slow,):
         assert await slow.call("ok") == "ok"  # loading alone takes longer than a job may
 
 

@@ -98,4 +98,4 @@ async def test_failing_a_lane_leaves_the_others() -> None:
     assert not second.done()
     queue.fail(ValueError("end"))
     with pytest.raises(ValueError, match="end"):
-        await asyncio.wait_for(second, 1)
+        await asyncio.wait_for(second, 10)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
-from gym_core.contracts import PendingVerdict, Task, Verdict
+from gym_core.contracts import Grading, PendingVerdict, Task, Verdict
 from gym_core.environment import GroupEntry
-from gym_core.errors import Busy, Conflict, DeadlineExceeded, EnvironmentFault, UnknownName
+from gym_core.errors import Busy, Conflict, DeadlineExceeded, EnvironmentFault, JudgeFault, UnknownName
 from gym_core.groups import Groups
 from gym_core.reply import Reply
 
@@ -130,3 +131,25 @@ async def test_shutting_down_releases_who_waits() -> None:
     await groups.close()
     with pytest.raises(EnvironmentFault, match="shut down"):
         await waiting
+
+
+async def test_a_member_may_have_an_error_of_its_own() -> None:
+    async def judge(entries: list[GroupEntry]) -> list[Verdict | JudgeFault]:
+        return [JudgeFault("not this one") if entry.rollout_id == "a" else Verdict(reward=1.0) for entry in entries]
+
+    groups = Groups(judge, deadline_s=60)
+    groups.add("g", 2, entry("a"))
+    groups.add("g", 2, entry("b"))
+    with pytest.raises(JudgeFault, match="not this one"):
+        await groups.wait("g", "a", 5)
+    assert await groups.wait("g", "b", 5) == Verdict(reward=1.0)
+    await groups.close()
+
+
+async def test_members_of_another_grading_do_not_belong() -> None:
+    groups = Groups(Judge(), deadline_s=60)
+    groups.add("g", 2, entry("a"))
+    other = dataclasses.replace(entry("b"), grading=Grading.PUBLISHED)
+    with pytest.raises(Conflict, match="graded strict, not published"):
+        groups.add("g", 2, other)
+    await groups.close()

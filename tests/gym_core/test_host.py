@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gym_core.contracts import Task, TaskRef, Verdict
-from gym_core.environment import Environment
+from gym_core.contracts import Grading, Task, TaskRef, Verdict
+from gym_core.environment import Environment, GroupEntry
 from gym_core.errors import BadRow, EnvironmentFault
 from gym_core.generate import make_task
 from gym_core.host import CACHED_TASKS, Host, run_now
 from gym_core.loading import load_file
+from gym_core.reply import Reply
 
 samples = load_file(Path(__file__).with_name("samples.py"))
 PARAMS = {"responses_create_params": {"input": "q"}}
@@ -141,6 +142,36 @@ async def test_a_group_gets_as_many_verdicts_as_members() -> None:
 
     with pytest.raises(EnvironmentFault, match="must return 0 verdicts in a list, not 1 verdicts"):
         await Host(Short()).grade_group([])
+
+
+class Both(Environment):
+    """Groups under both gradings, the published one without bounds."""
+
+    name = "both"
+    published_range = (-math.inf, math.inf)
+
+    def verify_group(self, entries: list[GroupEntry]) -> list[float | Verdict]:
+        return [0.5 for _ in entries]
+
+    def verify_group_published(self, entries: list[GroupEntry]) -> list[float | Verdict]:
+        return [7.5 for _ in entries]
+
+
+@pytest.mark.parametrize(("grading", "reward"), [(Grading.STRICT, 0.5), (Grading.PUBLISHED, 7.5)])
+async def test_a_group_is_graded_as_its_members_ask_and_both_rewards_are_told(grading: Grading, reward: float) -> None:
+    host = Host(Both())
+    assert host.gradings == ["strict", "published"]
+    task = Task(environment="both", task_id="t", responses_create_params={"input": "q"})
+    (verdict,) = await host.grade_group([GroupEntry("a", task, Reply("x"), grading)])
+    assert (verdict.reward, verdict.grading) == (reward, grading)
+    assert verdict.gradings == {"strict": 0.5, "published": 7.5}
+
+
+def test_only_the_published_range_is_that_of_published_rewards() -> None:
+    host = Host(Both())
+    assert host.judge(7.5, Grading.PUBLISHED).reward == 7.5
+    with pytest.raises(EnvironmentFault, match="outside reward_range"):
+        host.judge(7.5)
 
 
 def test_a_coroutine_that_waits_for_nothing_needs_no_loop() -> None:

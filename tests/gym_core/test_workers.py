@@ -85,10 +85,10 @@ async def test_arguments_that_cannot_travel_are_named() -> None:
 
 
 async def test_a_job_that_overruns_is_killed_and_the_worker_replaced() -> None:
-    async with pool_of("Heavy", timeout_s=0.3) as pool:
+    async with pool_of("Heavy", timeout_s=2) as pool:
         await pool.ready()
         (before,) = pool.pids
-        with pytest.raises(DeadlineExceeded, match=r"longer than 0\.3 s"):
+        with pytest.raises(DeadlineExceeded, match=r"longer than 2 s"):
             await grade(pool, "hang")
         assert pool.kills == 1
         assert (await grade(pool, "fine")).details["pid"] != before
@@ -155,7 +155,7 @@ async def test_waiting_in_the_queue_has_an_end() -> None:
 
 
 async def test_a_caller_that_leaves_harms_nobody() -> None:
-    async with pool_of("Plain", timeout_s=0.3) as pool:
+    async with pool_of("Plain", timeout_s=2) as pool:
         await pool.ready()
         leaving = asyncio.create_task(pool.call("hang"))
         await until(lambda: pool.busy == 1)

@@ -167,3 +167,15 @@ def test_a_pool_smaller_than_its_quota_is_refused() -> None:
     with pytest.raises(BadRequest, match="3 distinct") as caught:
         build({"maths": 3}, 4)
     assert caught.value.field == "environments.maths.tasks"
+
+
+def test_random_order_does_not_look_at_pass_rates() -> None:
+    """Every task of the pool comes once before any comes twice, and the mean pass rate of a batch does not fall."""
+    curriculum = build({"maths": 400}, 10, start=0.9, end=0.1, sigma=0.05, order="random", steps=40)
+    graded(curriculum, "maths")
+    drawn = [[row["task_id"] for row in curriculum.draw(step)] for step in range(40)]
+    assert len({task for batch in drawn for task in batch}) == 400
+    early, late = (
+        sum(curriculum.pools["maths"].pass_rate(t) for b in part for t in b) for part in (drawn[:20], drawn[20:])
+    )
+    assert early / 200 == pytest.approx(0.5, abs=0.06) and late / 200 == pytest.approx(0.5, abs=0.06)

@@ -1,8 +1,12 @@
+import itertools
 import math
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trainer.evaluate import by_environment, evaluate, profiles, summarise
+from trainer.evaluate import Evaluation, by_environment, evaluate, pass_at_k, profiles, summarise
 
 
 def test_scores_by_hand(group) -> None:
@@ -17,7 +21,13 @@ def test_scores_by_hand(group) -> None:
     assert json.outcomes == {"env_error": 2, "scored": 1}
     assert math.isnan(json.standard_error), "one task says nothing of its spread"
     assert result.mean == 0.375
-    assert result.metrics() == {"val/reward": 0.375, "val/reward/maths": 0.75, "val/reward/json": 0.0}
+    told = result.metrics()
+    rewards = {"val/reward": 0.375, "val/reward/maths": 0.75, "val/reward/json": 0.0}
+    assert {name: told[name] for name in rewards} == rewards
+    # of two tasks one was tried once and solved, one twice and solved once: pass@1 (1 + 1/2) / 2, pass@2 of one task
+    assert (told["val/pass@1/maths"], told["val/pass@2/maths"]) == (0.75, 1.0)
+    assert (told["val/pass@2/maths/low"], told["val/pass@2/maths/high"]) == (0.0, 1.0)
+    assert "val/pass@1/json" not in told, "nothing of it was tried twice"
 
 
 def test_an_environment_without_a_score_is_in_no_mean(group) -> None:
@@ -46,3 +56,30 @@ async def test_evaluation_is_the_same_draw_at_every_step(group) -> None:
     assert [options["seed_step"] for _, options in asked] == [0, 0]
     assert [options["step"] for _, options in asked] == [0, 60], "ids differ, so nothing is taken from the store"
     assert asked[0][0] == [{"task_id": "a"}, {"task_id": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("tries", "solved", "k", "expected"),
+    [(4, 0, 2, 0.0), (4, 1, 1, 0.25), (4, 1, 2, 0.5), (4, 2, 2, 5 / 6), (4, 3, 2, 1.0), (10, 5, 3, 11 / 12)],
+)
+def test_pass_at_k_by_hand(tries: int, solved: int, k: int, expected: float) -> None:
+    """Of 10 tries with 5 solved, 3 hold none with chance C(5, 3) / C(10, 3) = 10 / 120."""
+    assert pass_at_k(tries, solved, k) == pytest.approx(expected)
+
+
+@given(st.integers(1, 9), st.data())
+def test_pass_at_k_is_the_share_of_draws_that_hold_one(tries: int, data: st.DataObject) -> None:
+    solved, k = data.draw(st.integers(0, tries)), data.draw(st.integers(1, tries))
+    draws = list(itertools.combinations(range(tries), k))
+    assert pass_at_k(tries, solved, k) == pytest.approx(sum(min(draw) < solved for draw in draws) / len(draws))
+
+
+@pytest.mark.parametrize(("tries", "solved", "k"), [(3, 1, 4), (3, 4, 2), (3, 1, 0)])
+def test_pass_at_k_needs_enough_tries(tries: int, solved: int, k: int) -> None:
+    with pytest.raises(ValueError, match="tries or more"):
+        pass_at_k(tries, solved, k)
+
+
+def test_an_evaluation_comes_back_from_its_record(group) -> None:
+    result = summarise([group([1.0, 0.0], "a"), group([0.0, 1.0], "b"), group([0.0, 0.0], "c")])
+    assert msgspec.json.decode(msgspec.json.encode(result), type=Evaluation) == result

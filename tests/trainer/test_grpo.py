@@ -23,7 +23,7 @@ from trainer.checkpointing import Checkpoints, read_state
 from trainer.collect import AgentPool
 from trainer.config import ObjectiveRecipe, Recipe, parse_recipe
 from trainer.curriculum import Curriculum
-from trainer.grpo import Event, Grpo
+from trainer.grpo import Event, Grpo, Validator
 from trainer.journal import Journal
 from trainer.learner import Learner, build_learner
 from trainer.metrics import CallbackWriter
@@ -31,6 +31,7 @@ from trainer.mismatch import MismatchExceeded
 from trainer.pack import Sample
 from trainer.placement import LocalPlacement
 from trainer.publisher import CanaryFault, PublishFault, WeightPublisher, probe_rows
+from trainer.recall import Recall
 
 VOCAB, NEW = 12, 3
 RECIPE = parse_recipe(
@@ -186,6 +187,7 @@ class Run:
         self.events: list[Event] = []
         self.written: list[tuple[int, dict[str, float]]] = []
         self.learner: SpyLearner
+        self.validate: Validator | None = None
         self.journal = Journal(directory / "journal.jsonl")
         self.checkpoints = Checkpoints(directory / "checkpoints")
 
@@ -211,6 +213,7 @@ class Run:
             checkpoints=self.checkpoints,
             writers=[CallbackWriter(lambda step, values: self.written.append((step, dict(values))))],
             on_event=self.events.append,
+            validate=self.validate,
         )
         try:
             return await run.run()
@@ -431,3 +434,29 @@ async def test_profiling_comes_first_and_fills_the_curriculum(begin) -> None:
     assert [event.kind for event in run.events][:2] == ["profile", "start"]
     saved = read_state(run.checkpoints.latest()).curriculum
     assert all(len(pool["profiles"]) == 12 for pool in saved.values())
+
+
+async def test_validation_comes_every_so_many_steps_and_is_written_with_them(begin) -> None:
+    run = await begin(recipe=parse_recipe({**msgspec.to_builtins(RECIPE), "eval": {"every": 2}}))
+    asked = []
+
+    async def validate(done: int, recalled: Recall | None) -> dict[str, float]:
+        asked.append((done, run.world.version, recalled))
+        return {"val/reward": done / 10}
+
+    run.validate = validate
+    assert await run.go() == 4
+    assert asked == [(2, 3, None), (4, 5, None)], "with the weights of after the step, and nothing to recall"
+    assert [values.get("val/reward") for _, values in run.written] == [None, 0.2, None, 0.4]
+
+
+async def test_a_validation_that_fails_stops_no_training(begin) -> None:
+    run = await begin(recipe=parse_recipe({**msgspec.to_builtins(RECIPE), "eval": {"every": 3}}))
+
+    async def validate(done: int, recalled: Recall | None) -> dict[str, float]:
+        raise PolicyFault("nobody answers")
+
+    run.validate = validate
+    assert await run.go() == 4
+    assert [(event.step, event.text) for event in run.events if event.kind == "unvalidated"] == [(2, "nobody answers")]
+    assert not any("val/reward" in values for _, values in run.written)

@@ -12,6 +12,10 @@ from gym_core.reply import text_output
 arena = load_file(Path(__file__).resolve().parents[1] / "arena.py")
 
 
+BY_DISTANCE = {"genrm_training"}
+"""Environments that pay by the distance to the truth: there the answer to another task is worth something."""
+
+
 def attacks(name: str) -> list[Any]:
     """On the easiest and the hardest level."""
     levels = list(arena.REGISTRY.load(name).cls.levels)
@@ -22,7 +26,7 @@ def attacks(name: str) -> list[Any]:
         row = task.to_row()
         found = {**_words(row), **_misplaced(arena.oracle_text(name, task))}
         other_words = arena.oracle_text(name, other)
-        if other_words != arena.oracle_text(name, task):  # a letter may happen to be right
+        if other_words != arena.oracle_text(name, task) and name not in BY_DISTANCE:  # a letter may happen to be right
             found["the answer to another task"] = other_words
         made += [arena.Attack(name=f"level {level}: {what}", row=row, output=output) for what, output in found.items()]
     return made

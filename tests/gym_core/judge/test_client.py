@@ -100,7 +100,7 @@ async def test_a_judge_that_hangs_is_a_fault_within_the_deadline(bench: Any) -> 
     began = time.monotonic()
     with pytest.raises(JudgeFault, match="deadline"):
         await ask(made, limit_s=0.1)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 10.0
 
 
 async def test_one_slow_request_is_given_up_and_tried_again(bench: Any) -> None:
@@ -108,7 +108,7 @@ async def test_one_slow_request_is_given_up_and_tried_again(bench: Any) -> None:
         await asyncio.Event().wait()
         return ""
 
-    made = await bench(hang, "[[A!=B]]", timeout_s=0.1)
+    made = await bench(hang, "[[A!=B]]", timeout_s=2.0)
     assert (await ask(made)).value is False
 
 

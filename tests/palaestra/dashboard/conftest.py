@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import chromium
-from played import RUN, failed, rollout
+from played import RUN, Shown, failed, rollout
 
 from gym_core.client import Client
 from gym_core.serve import start
@@ -57,9 +57,6 @@ async def filled(store: Store) -> Store:
         values = {"reward": 0.1 * step, "reward/math": 0.2 * step, "reward/ledger": 0.0, "total_step_time": 2.0}
         await store.put_metrics(RUN, step, {**values, "sampled_tokens": 100, "token_mult_prob_error": 1.0 + 1e-7})
     return store
-
-
-Shown = Callable[..., Awaitable[Client]]
 
 
 @pytest.fixture

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
 
+from gym_core.client import Client
 from gym_core.contracts import Outcome, Rollout, TraceInfo, Usage, Verdict
 from gym_core.errors import ErrorInfo
 from gym_core.tokens import TokenTrace, encode_segment
 
 RUN = "run-1"
+
+Shown = Callable[..., Awaitable[Client]]
+"""Serves a dashboard; its client."""
 
 
 def message(text: str, role: str = "assistant") -> dict[str, Any]:

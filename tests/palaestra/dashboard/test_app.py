@@ -14,8 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from conftest import Shown
-from played import RUN, Bytes, message, rollout, trace
+from played import RUN, Bytes, Shown, message, rollout, trace
 from sqlalchemy import text
 
 from gym_core.client import Client
@@ -139,6 +138,18 @@ async def test_a_rollout_with_everything(store: Store, shown: Shown, monkeypatch
     assert raw["rollout_id"] == f"{RUN}/0" and raw["output"]
 
 
+async def test_the_prompt_is_that_of_the_row_where_rows_are_kept(store: Store, shown: Shown) -> None:
+    row = {"environment": "math", "responses_create_params": {"input": "2+2?", "instructions": "be brief"}}
+    await store.put_rollout(rollout(0), b"", row)
+    told = (await (await shown()).get(f"{API}/rollout?{one(0)}")).json()
+    assert [(part["kind"], part["text"], part["prompt"]) for part in told["parts"]] == [
+        ("system", "be brief", True),
+        ("user", "2+2?", True),
+        ("assistant", "answer 0", False),
+    ]
+    assert told["prompt_from"] == "row"
+
+
 async def test_a_very_long_text_comes_in_pieces(store: Store, shown: Shown) -> None:
     await store.put_rollout(rollout(0, output=[message("ä" * 500_000)]))
     client = await shown()
@@ -181,6 +192,8 @@ async def test_damaged_tokens_are_told(store: Store, shown: Shown, tmp_path: Pat
     client = await shown()
     reply = await client.get(f"{API}/rollout/tokens?{one(0)}", check=False)
     assert reply.status >= 400 and reply.json()["error"]["message"]
+    told = (await client.get(f"{API}/rollout?{one(0)}")).json()  # what was said is not damaged
+    assert [part["text"] for part in told["parts"]] == ["answer 0"]
 
 
 async def test_a_token_guards_the_data_but_not_the_empty_page(filled: Store, shown: Shown) -> None:

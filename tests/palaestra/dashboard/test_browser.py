@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from chromium import Page
-from conftest import Shown
-from played import RUN, Bytes, failed, message, rollout, trace
+from played import RUN, Bytes, Shown, failed, message, rollout, trace
 
 from gym_core.contracts import Outcome, Verdict
 from gym_core.serve import start
@@ -67,7 +66,8 @@ async def test_hostile_rollouts_are_only_text(store: Store, shown: Shown, page: 
         {"type": "function_call", "name": HOSTILE, "arguments": HOSTILE, "call_id": "c"},
         {"type": "function_call_output", "call_id": "c", "output": HOSTILE},
     ]
-    odd = {"environment": HOSTILE[:100], "labels": {HOSTILE: HOSTILE}, "task_id": HOSTILE[:200]}
+    name = HOSTILE.replace("\0", "")  # which the store takes in no name
+    odd = {"environment": name[:100], "labels": {HOSTILE: HOSTILE}, "task_id": name}
     await store.put_rollout(rollout(0, output=output, verdict=verdict, **odd))
     await store.put_rollout(failed(1, Outcome.POLICY_ERROR, group_id="group-0"))
     client = await shown()

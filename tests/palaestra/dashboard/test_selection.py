@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from played import RUN, failed, message, rollout
-from sqlalchemy import Connection, inspect, text
 
 from gym_core.contracts import Outcome
 from gym_core.errors import BadRequest
@@ -122,23 +121,3 @@ async def test_members_of_a_group(store: Store) -> None:
         (f"{RUN}/5", "policy_error", None),
     ]
     assert await store.read(lambda c: selection.group(c, "")) == []
-
-
-async def test_the_row_of_a_task_is_found_where_rows_are_kept(store: Store) -> None:
-    await store.put_rollout(rollout(0))
-
-    def keep(connection: Connection) -> None:
-        if not inspect(connection).has_table("tasks"):
-            connection.execute(text("CREATE TABLE tasks (task_key VARCHAR, row VARCHAR)"))
-            connection.execute(text("ALTER TABLE rollouts ADD COLUMN task_key VARCHAR DEFAULT ''"))
-        for key, row in (("k", '{"environment": "math"}'), ("torn", '{"env'), ("list", "[1]")):
-            connection.execute(text("INSERT INTO tasks (task_key, row) VALUES (:key, :row)"), {"key": key, "row": row})
-
-    def name(connection: Connection, key: str) -> None:
-        connection.execute(text("UPDATE rollouts SET task_key = :key"), {"key": key})
-
-    assert await store.read(lambda c: selection.task_row(c, f"{RUN}/0")) is None
-    await store._change(keep)
-    for key, expected in (("k", {"environment": "math"}), ("torn", None), ("list", None), ("absent", None)):
-        await store._change(lambda c, key=key: name(c, key))
-        assert await store.read(lambda c: selection.task_row(c, f"{RUN}/0")) == expected

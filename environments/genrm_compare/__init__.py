@@ -1,0 +1,1 @@
+"""Responses of a group compared with each other."""

@@ -1,0 +1,1 @@
+"""Training a generative reward model: two responses to be rated and ranked."""

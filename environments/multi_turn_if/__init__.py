@@ -1,0 +1,1 @@
+"""Multi-turn instruction following."""

@@ -1,0 +1,1 @@
+"""Scripted dialogues, by what their last question asks for."""

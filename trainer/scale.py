@@ -1,0 +1,47 @@
+"""The parts of a recipe that say how large its run is: which model, over how many processes, beside which policy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class LayoutRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the learner is spread (`model/parallel/layout.py`, docs/parallelism.md); all ones is one process.
+
+    `dp`: replicas of the data, 0 for as many as the GPUs give. `ep`, `tp`, `cp`: expert, tensor, context parallelism.
+    `recompute`: kinds of layers (of "ME*") whose activations are computed again in the backward pass.
+    """
+
+    dp: int = 1
+    ep: int = 1
+    tp: int = 1
+    cp: int = 1
+    recompute: str = ""
+
+    def __post_init__(self) -> None:
+        if self.dp < 0 or min(self.ep, self.tp, self.cp) < 1:
+            raise ValueError(
+                f"`dp` is 0 or more and `ep`, `tp`, `cp` 1 or more, not {self.dp, self.ep, self.tp, self.cp}"
+            )
+        if strange := set(self.recompute) - set("ME*"):
+            raise ValueError(f"`recompute` names kinds of layers, some of M, E and *, not {''.join(sorted(strange))}")
+
+
+class PolicyRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who samples. `tp`: GPUs of one replica. `memory_share`: of each GPU, where learner and policy share them.
+
+    `max_length`: tokens of prompt and answer together; 0 for whatever the policy server takes by default.
+    """
+
+    engine: Literal["embedded", "vllm"] = "embedded"
+    tp: int = 1
+    memory_share: float = 0.5
+    max_length: int = 0
+
+    def __post_init__(self) -> None:
+        if self.tp < 1 or self.max_length < 0:
+            raise ValueError(f"`tp` is 1 or more and `max_length` 0 or more, not {self.tp, self.max_length}")
+        if not 0.0 < self.memory_share < 1.0:
+            raise ValueError(f"`memory_share` is in (0, 1), not {self.memory_share}")
