@@ -261,6 +261,10 @@ async def _connect(line: Line) -> None:
         line.environment_urls = await _place_environments(line)
     urls = {name: f"{url}/{name}" for name, url in line.environment_urls.items()}
     agent = await start_agent(urls, policy_url, folder.store, folder.path / "logs", stack)
+    hosts = list(dict.fromkeys(line.environment_urls.values()))
+    services = {f"environments-{number}" if number else "environments": url for number, url in enumerate(hosts)}
+    services |= {"agent": agent.url, "policy": policy_url}
+    folder.write_json("services.json", services)  # for dashboards, while they run
     agent_client = await stack.enter_async_context(connect(agent.url, retries=0))
     line.agents = AgentPool(agent_client, run_id=folder.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
     policy_client = await stack.enter_async_context(connect(policy_url))

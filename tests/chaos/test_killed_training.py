@@ -141,7 +141,8 @@ async def test_a_run_whose_environments_die(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_run_whose_policy_actor_dies_goes_on_by_itself(tmp_path: Path) -> None:
-    (tmp_path / "tiny.toml").write_text(RECIPE)
+    """The environments live in an actor too, which is placed again with the others."""
+    (tmp_path / "tiny.toml").write_text("environment_actors = 1\n" + RECIPE)
     runs = tmp_path / "runs"
     ended = await command(
         "train", "--recipe", str(tmp_path / "tiny.toml"), "--runs-dir", str(runs), "--json",
