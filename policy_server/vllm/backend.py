@@ -96,7 +96,7 @@ class VllmBackend:
         reply = await self._ask(body, request.deadline_s)
         samples = [Joined() for _ in range(request.n)]
         self._take(reply, samples)
-        finished = [sample.sample(request) for sample in samples]
+        finished = [sample.sample(request, self._updates.first_version) for sample in samples]
         return GenerateResult(samples=finished, prompt_token_ids=prompt, num_cached=reply.num_cached)
 
     async def _streamed(self, body: dict[str, Any], prompt: np.ndarray, request: GenerateRequest) -> GenerateResult:
@@ -115,7 +115,7 @@ class VllmBackend:
                     _show(request, samples[index], shown[index], index, ids)
         except _FOREIGN as error:
             raise _fault(error) from None
-        finished = [sample.sample(request) for sample in samples]
+        finished = [sample.sample(request, self._updates.first_version) for sample in samples]
         return GenerateResult(samples=finished, prompt_token_ids=prompt, num_cached=num_cached)
 
     def _take(self, reply: Reply, samples: list[Joined]) -> list[tuple[int, list[int]]]:
@@ -123,7 +123,7 @@ class VllmBackend:
         for choice in reply.choices:
             if not 0 <= choice.index < len(samples):
                 raise PolicyFault(f"vLLM answered a choice {choice.index} of {len(samples)}", stage="upstream")
-            taken.append((choice.index, samples[choice.index].add(choice, self.version)))
+            taken.append((choice.index, samples[choice.index].add(choice)))
         return taken
 
     async def _ask(self, body: Mapping[str, Any], deadline_s: float | None) -> Reply:

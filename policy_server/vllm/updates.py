@@ -33,7 +33,8 @@ class _Answers(msgspec.Struct):
 
 class Updates:
     """The weights of one vLLM. `switch`: a new version takes over between two `tokens` of running samples (their keys,
-    values and states are computed again), or once the running `requests` have ended."""
+    values and states are computed again), or once the running `requests` have ended. `version` is that of the weights
+    that the server began with, to which vLLM gives no number of ours (`first_version`)."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class Updates:
     ) -> None:
         self.version = version
         self._client, self._config, self._switch, self._timeout_s = client, config, switch, phase_timeout_s
-        self._first_version = version
+        self.first_version = version
         self._unfit = ""
         self._lock = asyncio.Lock()
 
@@ -57,7 +58,7 @@ class Updates:
 
     def forget(self) -> None:
         """The server died and came back with the weights that it was started with."""
-        if self.version != self._first_version:
+        if self.version != self.first_version:
             self._unfit = f"vLLM was started again and lost version {self.version} of the weights"
 
     @asynccontextmanager
@@ -116,7 +117,8 @@ class Updates:
         body = {"method": "palaestra_checksums", "args": [path]}
         reply = await self._client.post("/collective_rpc", body, timeout_s=self._timeout_s, retry=False)
         try:
-            [served] = reply.json(_Answers).results
+            answers: _Answers = reply.json(_Answers)
+            [served] = answers.results
         except ValueError as error:
             raise PolicyFault(f"vLLM has {error}", hint="one worker is read back; run without parallelism") from None
         return served

@@ -132,26 +132,28 @@ class Joined:
     def __init__(self) -> None:
         self.ids: list[int] = []
         self.entries: list[Entry] = []
-        self.versions: list[int] = []
+        self.spans: list[VersionSpan] = []
         self.finish_reason: str | None = None
         self.stop_reason: int | str | None = None
 
-    def add(self, choice: Choice, version: int) -> list[int]:
-        """Take a piece; returns its tokens. Raises `PolicyFault` where tokens and log-probabilities do not pair up."""
+    def add(self, choice: Choice) -> list[int]:
+        """Take a piece; returns its tokens. Raises `PolicyFault` where they do not pair up with log-probabilities."""
         ids = choice.token_ids or []
         entries = (choice.logprobs.content if choice.logprobs else None) or []
         if [entry.token_id for entry in entries] != ids:
             raise PolicyFault("vLLM's log-probabilities are not those of its tokens", stage="upstream")
-        start = len(self.ids)
         self.ids += ids
         self.entries += entries
-        self.versions += _versions(choice.weight_versions, start, len(ids), version)
+        self.spans = choice.weight_versions or self.spans  # told with the last piece, over the whole sample
         if choice.finish_reason is not None:
             self.finish_reason, self.stop_reason = choice.finish_reason, choice.stop_reason
         return ids
 
-    def sample(self, request: GenerateRequest) -> Sample:
-        """Raises `PolicyFault` for a sample that vLLM gave up (`abort`, `error`)."""
+    def sample(self, request: GenerateRequest, first_version: int) -> Sample:
+        """A version that is no number of ours is that of the weights vLLM began with.
+
+        Raises `PolicyFault` for a sample that vLLM gave up (`abort`, `error`), or whose versions it does not tell.
+        """
         if self.finish_reason not in ("stop", "length"):
             raise PolicyFault(f"vLLM ended the sample with {self.finish_reason!r}", stage="generate")
         ids = np.array(self.ids, np.int32)
@@ -160,7 +162,7 @@ class Joined:
         return Sample(
             token_ids=ids,
             logprobs=np.fromiter((entry.logprob for entry in self.entries), np.float32, len(ids)),
-            versions=np.array(self.versions, np.int32),
+            versions=_versions(self.spans, len(ids), first_version),
             finish_reason="stop" if stopped else "length",
             stop_reason=(self.stop_reason if self.stop_reason is not None else int(ids[-1])) if stopped else None,
             origin=origin_of(ids, request),
@@ -183,19 +185,18 @@ def origin_of(ids: np.ndarray, request: GenerateRequest) -> np.ndarray | None:
     return origin if origin.any() else None
 
 
-def _versions(spans: Iterable[VersionSpan] | None, start: int, count: int, version: int) -> list[int]:
-    """One policy version a token of a piece that begins at `start` of its sample."""
-    versions = [version] * count
-    for span in spans or ():
-        told = int(span.version) if span.version.isdecimal() else version
-        for place in range(max(span.start - start, 0), min(span.end - start, count)):
-            versions[place] = told
+def _versions(spans: Iterable[VersionSpan], count: int, first_version: int) -> np.ndarray:
+    """i32[t], one policy version a token."""
+    versions, known = np.zeros(count, np.int32), np.zeros(count, np.bool_)
+    for span in spans:
+        versions[span.start : span.end] = int(span.version) if span.version.isdecimal() else first_version
+        known[span.start : span.end] = True
+    if not known.all():
+        raise PolicyFault("vLLM does not say which weights sampled its tokens", stage="upstream")
     return versions
 
 
 def _likeliest(entry: Entry, wanted: int) -> list[tuple[int, float]]:
     """The alternatives by rank; the sampled token is among them only where it is one of the likeliest."""
-    ranked = sorted(
-        (one for one in entry.top_logprobs if one.rank and one.rank <= wanted), key=lambda one: one.rank or 0
-    )
-    return [(one.token_id, one.logprob) for one in ranked][:wanted]
+    ranked = [(one.rank, one.token_id, one.logprob) for one in entry.top_logprobs if one.rank and one.rank <= wanted]
+    return [(token, logprob) for _, token, logprob in sorted(ranked)][:wanted]

@@ -26,5 +26,5 @@ def checksum(tensor: Tensor) -> str:
     """The digest of `model.checkpoint.checksum`: over dtype, shape and bytes."""
     flat = tensor.detach().to("cpu").contiguous()
     digest = hashlib.blake2b(f"{flat.dtype} {tuple(flat.shape)}".encode(), digest_size=16)
-    digest.update(flat.reshape(-1).view(torch.uint8).numpy())
+    digest.update(flat.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

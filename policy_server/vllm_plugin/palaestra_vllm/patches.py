@@ -122,7 +122,7 @@ def _checkpoint_prefixes() -> None:
 
     ssd_combined._mamba_chunk_scan_combined_fwd = chunk_states(ssd_combined._mamba_chunk_scan_combined_fwd)
     ssd_checkpoint.store_prefill_checkpoint = store_prefill_checkpoint
-    mixer = sys.modules.get("vllm.model_executor.layers.mamba.mamba_mixer2")
+    mixer: Any = sys.modules.get("vllm.model_executor.layers.mamba.mamba_mixer2")
     if mixer is not None:  # it took the name when it was imported
         mixer.store_prefill_checkpoint = store_prefill_checkpoint
 
