@@ -26,7 +26,7 @@ from model.stack import HybridModel
 from model.tokenizer import Tokenizer
 from policy_server.app import build_app
 from policy_server.config import PolicyConfig
-from policy_server.requests import FORCED, Delta, GenerateRequest, Sample
+from policy_server.requests import FORCED, Backend, Delta, GenerateRequest, Sample
 from policy_server.vllm.backend import VllmBackend
 from policy_server.vllm.process import VllmProcess
 
@@ -129,7 +129,8 @@ async def test_pieces_of_a_stream_are_the_sample(vllm_backend: VllmBackend, toke
     for index, (one, other) in enumerate(zip(whole.samples, streamed.samples, strict=True)):
         pieces = [delta for delta in heard if delta.index == index]
         assert len(pieces) > 1
-        assert sum((delta.token_ids for delta in pieces), []) == other.token_ids.tolist() == one.token_ids.tolist()
+        told = [token for delta in pieces for token in delta.token_ids]
+        assert told == other.token_ids.tolist() == one.token_ids.tolist()
         assert other.versions.tolist() == one.versions.tolist()
         assert "".join(delta.text for delta in pieces) == tokenizer.decode(one.token_ids.tolist(), skip_special=True)
         assert pieces[-1].finish_reason == "length"
@@ -139,14 +140,16 @@ async def test_pieces_of_a_stream_are_the_sample(vllm_backend: VllmBackend, toke
 
 
 @pytest.fixture(params=["embedded", pytest.param("vllm", marks=pytest.mark.vllm)])
-async def door(request: pytest.FixtureRequest, checkpoint_folder: Path, tokenizer: Tokenizer) -> AsyncIterator[Client]:
-    """A client of a policy server over one engine or the other, with the same weights."""
-    settings = PolicyConfig(checkpoint=str(checkpoint_folder), max_length=512, num_slots=8, enable_thinking=False)
-    if request.param == "vllm":
-        backend: Any = request.getfixturevalue("vllm_backend")
-    else:
-        backend = request.getfixturevalue("embedded_backend")
-    async with await start(build_app(backend, tokenizer, settings)) as served, Client(served.url) as client:
+def engine_of_choice(request: pytest.FixtureRequest) -> Backend:
+    """One engine or the other, with the same weights."""
+    return request.getfixturevalue(f"{request.param}_backend")
+
+
+@pytest.fixture
+async def door(engine_of_choice: Backend, tokenizer: Tokenizer) -> AsyncIterator[Client]:
+    """A client of a policy server over that engine."""
+    settings = PolicyConfig(max_length=512, enable_thinking=False)
+    async with await start(build_app(engine_of_choice, tokenizer, settings)) as served, Client(served.url) as client:
         yield client
 
 
