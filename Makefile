@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready-$(shell cksum pyproject.toml requirements.lock 2>/dev/null | cksum | cut -d' ' -f1)
 
-.PHONY: help setup demo test test-all lint types contract bench clean
+.PHONY: help setup demo test test-all lint types contract bench vllm clean
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 $(READY):
@@ -24,5 +24,7 @@ contract: setup ## who may import whom
 	@$(BIN)/lint-imports
 bench: setup    ## the quick form of every benchmark
 	@for b in bench/*.py; do $(BIN)/python $$b --quick || exit 1; done
+vllm:           ## vLLM for this CPU in an environment of its own (DEVICE=cuda for a GPU)
+	$(PYTHON) scripts/install_vllm.py --device $(or $(DEVICE),cpu)
 clean:          ## remove the virtual environment and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

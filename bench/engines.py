@@ -5,8 +5,8 @@
     decode_tokens_per_s    further tokens over the further time of a batch that asks for more
     memory_mb              the process's peak resident memory
 
-Engines: ours (`embedded`; also `deterministic` when asked for), transformers' `generate`, and vLLM where its
-interpreter is named by `--vllm PYTHON` or PALAESTRA_VLLM_PYTHON; an engine that is not there has a row that says so.
+Engines: ours (`embedded`; also `deterministic` when asked for), transformers' `generate`, and vLLM where
+`make vllm` put it or `--vllm PYTHON` says; an engine that is not there has a row that says so.
 Every timing is the best of its rounds, on as many threads as `--threads` says.
 """
 
@@ -86,7 +86,7 @@ def save(name: str, folder: Path) -> None:
 
 def spawn(engine: str, folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of one engine, measured in a process of its own; one row that says why there are none."""
-    python = options.vllm if engine == "vllm" else sys.executable
+    python = _vllm_python(options) if engine == "vllm" else sys.executable
     if not python or (engine == "transformers" and importlib.util.find_spec("transformers") is None):
         return [{"status": "not installed"}]
     command = [
@@ -102,10 +102,27 @@ def spawn(engine: str, folder: Path, options: argparse.Namespace) -> list[dict[s
     command += ["--sequences", *map(str, options.sequences)] + ["--quick"] * options.quick
     root = str(Path(__file__).resolve().parents[1])
     environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": str(options.threads)}
+    if engine == "vllm":
+        from policy_server.config import PolicyConfig
+        from policy_server.vllm.recipe import environment as recipe
+
+        environment = recipe(PolicyConfig(num_threads=options.threads), os.environ)
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         return [{"status": f"failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"}]
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def _vllm_python(options: argparse.Namespace) -> str:
+    """The interpreter that is named, or the one of scripts/install_vllm.py; empty where there is neither."""
+    from gym_core.errors import BadRequest
+    from policy_server.config import PolicyConfig
+    from policy_server.vllm.recipe import interpreter
+
+    try:
+        return str(interpreter(PolicyConfig(vllm_python=options.vllm)))
+    except BadRequest:
+        return ""
 
 
 def measure(engine: str, folder: Path, started: float, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -210,7 +227,7 @@ def transformers(folder: Path, length: int, options: argparse.Namespace) -> tupl
 
 
 def vllm(folder: Path, length: int, options: argparse.Namespace) -> tuple[Generate, Callable[[], None]]:
-    """Runs under vLLM's own interpreter."""
+    """Runs under vLLM's own interpreter, with our plugin and the recipe of docs/serving.md, in one process."""
     from vllm import LLM, SamplingParams
 
     engine = LLM(
@@ -220,6 +237,8 @@ def vllm(folder: Path, length: int, options: argparse.Namespace) -> tuple[Genera
         max_model_len=length + ANSWER,
         max_num_seqs=max(options.sequences),
         enable_prefix_caching=False,
+        enforce_eager=True,
+        kv_cache_memory_bytes=512 << 20,
     )
 
     def generate(count: int, tokens: int, number: int) -> None:

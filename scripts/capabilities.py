@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -27,8 +28,15 @@ def installed() -> dict[str, bool]:
         "triton (interpreter)": _module("triton"),
         "published rows": (ROOT.parent / "shared" / "rows").is_dir(),
         "bubblewrap": shutil.which("bwrap") is not None,
+        "vllm (cpu)": _vllm(),
         "gpu": _gpu(),
     }
+
+
+def _vllm() -> bool:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    python = os.environ.get("PALAESTRA_VLLM_PYTHON") or cache / "palaestra" / "vllm" / "cpu" / "bin" / "python"
+    return Path(python).is_file()
 
 
 def _module(name: str) -> bool:

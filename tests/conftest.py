@@ -46,6 +46,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     # A test that imported a capability and was not skipped has used it.
     _used.update(title for module, title in _MODULES.items() if module in sys.modules)
     _used.update(title for file, title in _FILES.items() if item.nodeid.startswith(file))
+    if "vllm_process" in getattr(item, "funcargs", {}):
+        _used.add("vllm (cpu)")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
