@@ -73,8 +73,10 @@ def install(folder: Path, device: str, *, bytecode: bool = True) -> int:
         print(f"installing {PACKAGES[device]} into {folder} (a minute or two)", flush=True)
         if code := run([*packages, *wanted], check=False):
             return code
-    if code := run([*packages, "--no-deps", "--reinstall-package", "palaestra-vllm", str(PLUGIN)], check=False):
-        return code
+        source = Path(scratch) / "plugin"  # a build leaves folders behind: not in the checkout
+        shutil.copytree(PLUGIN, source, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
+        if code := run([*packages, "--no-deps", "--reinstall-package", "palaestra-vllm", str(source)], check=False):
+            return code
     if device == "cpu":
         tell_version(python)
     return run([str(python), "-c", "import vllm, palaestra_vllm; palaestra_vllm.register()"], check=False)

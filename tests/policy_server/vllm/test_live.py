@@ -72,6 +72,11 @@ async def test_its_tokens_have_transformers_log_probabilities(
 ) -> None:
     transformers = pytest.importorskip("transformers")
     reference = transformers.NemotronHForCausalLM.from_pretrained(checkpoint_folder, dtype=torch.float32).eval()
+    for layer in reference.model.layers:
+        if hasattr(
+            layer.mixer, "time_step_limit"
+        ):  # it clamps dt on this path alone; see tests/model/test_transformers
+            layer.mixer.time_step_limit = (0.0, float("inf"))
     ids = prompt(70, 7, first.config.vocab_size)
     [sample] = (await vllm_backend.generate(GenerateRequest(prompt_token_ids=ids, max_tokens=48, seed=2))).samples
     whole = torch.tensor([ids + sample.token_ids.tolist()])
@@ -224,7 +229,7 @@ async def test_seeds_stops_and_alternatives(door: Client) -> None:
     two = await door.post_json("/v1/completions", body | {"ignore_eos": True})
     assert [c["token_ids"] for c in one["choices"]] == [c["token_ids"] for c in two["choices"]]
     assert one["choices"][0]["token_ids"] != one["choices"][1]["token_ids"]
-    assert all(2 <= len(likeliest) <= 3 for likeliest in one["choices"][0]["logprobs"]["top_logprobs"])
+    assert all(1 <= len(likeliest) <= 3 for likeliest in one["choices"][0]["logprobs"]["top_logprobs"])
     third = one["choices"][0]["token_ids"][2]
     stopped = (await door.post_json("/v1/completions", body | {"stop_token_ids": [third]}))["choices"][0]
     assert stopped["token_ids"][-1] == third == stopped["stop_reason"]
@@ -341,7 +346,7 @@ async def test_weights_that_do_not_fit_are_refused_and_the_old_ones_stay(
 ) -> None:
     request = GenerateRequest(prompt_token_ids=[40, 41], max_tokens=8, ignore_eos=True, seed=1)
     before = await vllm_backend.generate(request)
-    tensors = {name: tensor.clone() for name, tensor in checkpoint.state_tensors(first)}
+    tensors = {name: tensor.clone().contiguous() for name, tensor in checkpoint.state_tensors(first)}
     del tensors["backbone.norm_f.weight"]
     save_file(tensors, tmp_path / "short.safetensors")
     with pytest.raises(Conflict, match=r"backbone\.norm_f\.weight is missing"):
