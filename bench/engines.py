@@ -3,6 +3,7 @@
     ready_s                from starting the process to its first token, imports and loading included
     prefill_tokens_per_s   prompt tokens over the time of a batch that asks for one token each
     decode_tokens_per_s    further tokens over the further time of a batch that asks for more
+    decode_tokens_per_cpu_s  the same over the processor time of the process: what holds on a machine that others use
     memory_mb              the process's peak resident memory
 
 Engines: ours (`embedded`; also `deterministic` when asked for), transformers' `generate`, and vLLM where
@@ -134,8 +135,8 @@ def measure(engine: str, folder: Path, started: float, options: argparse.Namespa
     rows = []
     for count in options.sequences:
         generate(count, 2, 0)
-        one = best(generate, count, 1, options)
-        more = best(generate, count, answer, options)
+        one, one_processor = best(generate, count, 1, options)
+        more, more_processor = best(generate, count, answer, options)
         rows.append(
             {
                 "status": "measured",
@@ -143,6 +144,7 @@ def measure(engine: str, folder: Path, started: float, options: argparse.Namespa
                 "ready_s": round(ready_s, 2),
                 "decode_tokens_per_s": round(count * (answer - 1) / (more - one), 1),
                 "prefill_tokens_per_s": round(count * prompt / one, 1),
+                "decode_tokens_per_cpu_s": round(count * (answer - 1) / (more_processor - one_processor), 1),
                 "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
             }
         )
@@ -150,14 +152,15 @@ def measure(engine: str, folder: Path, started: float, options: argparse.Namespa
     return rows
 
 
-def best(generate: Generate, count: int, tokens: int, options: argparse.Namespace) -> float:
-    """The shortest time of a batch, in seconds."""
-    times = []
+def best(generate: Generate, count: int, tokens: int, options: argparse.Namespace) -> tuple[float, float]:
+    """The shortest time of a batch, and the least processor time, in seconds."""
+    times, processor = [], []
     for number in range(1 if options.quick else 3):
-        began = time.perf_counter()
+        began, began_processor = time.perf_counter(), time.process_time()
         generate(count, tokens, number + 1)
         times.append(time.perf_counter() - began)
-    return min(times)
+        processor.append(time.process_time() - began_processor)
+    return min(times), min(processor)
 
 
 def prompts(count: int, length: int, number: int) -> list[list[int]]:
@@ -253,10 +256,11 @@ ENGINES = {"embedded": embedded, "transformers": transformers, "vllm": vllm, "de
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    columns = ("sequences", "ready_s", "decode_tokens_per_s", "prefill_tokens_per_s", "memory_mb")
-    print(f"{'engine':16}{'model':8}" + "".join(f"{column:>22}" for column in columns))
+    columns = ("sequences", "ready_s", "decode_tokens_per_s", "prefill_tokens_per_s", "decode_tokens_per_cpu_s")
+    columns += ("memory_mb",)
+    print(f"{'engine':16}{'model':8}" + "".join(f"{column:>25}" for column in columns))
     for row in rows:
-        values = "".join(f"{row[column]:>22}" for column in columns) if "sequences" in row else f"  {row['status']}"
+        values = "".join(f"{row[column]:>25}" for column in columns) if "sequences" in row else f"  {row['status']}"
         print(f"{row['engine']:16}{row['model']:8}{values}")
 
 
