@@ -23,7 +23,7 @@ from gym_core.errors import DeadlineExceeded, PalaestraError, Unavailable
 
 log = logging.getLogger(__name__)
 
-_POLL_S, _STOP_S = 0.25, 20.0
+_POLL_S, _STOP_S = 0.25, 4.0
 _MAX_RESTARTS = 3
 """So many starts in a row that never answered, or crashes before a single answer, and the server stays down."""
 
