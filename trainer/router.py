@@ -12,7 +12,7 @@ Supervised training may add the sequence-wise balancing loss (`sft.aux_loss_coef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -39,6 +39,11 @@ def balance(model: HybridModel, rate: float, reduce: Reduce | None = None) -> di
     counts = [layer.expert_counts.double() for layer in layers]
     loaded = [count for count in counts if count.sum() > 0]
     model.update_expert_bias(rate)
+    return violation_metrics(loaded)
+
+
+def violation_metrics(loaded: Sequence[Tensor]) -> dict[str, float]:
+    """What is logged of the tokens per expert [experts] of each layer that had any."""
     if not loaded:
         return {}
     violations = [max_violation(count) for count in loaded]
