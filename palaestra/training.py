@@ -109,11 +109,28 @@ def _refuse_what_cannot_run(recipe: Recipe) -> None:
         )
     if recipe.checkpoint and not (Path(recipe.checkpoint) / "config.json").is_file():
         raise BadRequest(f"no checkpoint at {recipe.checkpoint}: config.json is missing", field="checkpoint")
-    layout = recipe.layout
-    if max(layout.dp, layout.ep, layout.tp, layout.cp) > 1 or layout.dp == 0:
-        raise BadRequest("a layout over several processes is not run by `train`", field="layout", hint="layout.dp=1")
+    _refuse_layout(recipe)
     if recipe.policy.engine != "embedded" or recipe.policy.tp > 1:
         raise BadRequest("`train` starts the embedded engine, on one device", field="policy", hint="policy.engine")
+
+
+def _refuse_layout(recipe: Recipe) -> None:
+    processes = recipe.layout.processes
+    if processes == 0:
+        raise BadRequest(
+            "`train` runs layouts on CPU processes: it has no GPUs to count replicas by",
+            field="layout.dp",
+            hint="--set layout.dp=1, or more",
+        )
+    if processes > 1 and recipe.arm == "sft":
+        raise BadRequest("the `sft` arm is more warm start, which runs in one process", field="layout")
+    if processes > 1 or recipe.layout.ep > 1:
+        from model.checkpoint import read_config
+        from trainer.learner import model_config
+        from trainer.plan import spread
+
+        config = read_config(Path(recipe.checkpoint)) if recipe.checkpoint else model_config(recipe)
+        spread(recipe, config, processes)
 
 
 async def _train(
@@ -129,7 +146,7 @@ async def _train(
 ) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         view.phase("starting services")
-        placement = await _placement(local)
+        placement = await _placement(local, recipe.layout.processes + 1)
         stack.push_async_callback(placement.close)
         line = Line(recipe, folder, store, placement, meter, view)
         environments = await start_environments(list(recipe.environments), folder.path / "logs", stack)
@@ -162,10 +179,10 @@ async def _phase(line: Line, name: str) -> AsyncIterator[None]:
     }
 
 
-async def _placement(local: bool) -> Placement:
+async def _placement(local: bool, actors: int) -> Placement:
     if local:
         return LocalPlacement()
-    return await asyncio.to_thread(RayPlacement, os.environ.get("RAY_ADDRESS"))
+    return await asyncio.to_thread(partial(RayPlacement, os.environ.get("RAY_ADDRESS"), actors=actors))
 
 
 async def _warm(line: Line, resumed: bool) -> None:
@@ -202,6 +219,9 @@ async def _warm(line: Line, resumed: bool) -> None:
 
         await warm_start(line.learner, samples, recipe.sft, seed=recipe.seed, lessons=lessons, on_step=on_step)
         await line.learner.call("save_model", str(folder.before), str(folder.tokenizer))
+    if recipe.layout.processes > 1:  # the warm start was one process's: Muon wants whole matrices
+        await line.learner.close()
+        await _place_learner(line, str(folder.before))
 
 
 def _saved(directory: Path) -> bool:
@@ -209,10 +229,14 @@ def _saved(directory: Path) -> bool:
 
 
 async def _place_learner(line: Line, directory: str | None) -> None:
-    """Fresh weights for the run's tokenizer, or those of a checkpoint."""
+    """Fresh weights for the run's tokenizer, or those of a checkpoint: these in the recipe's layout."""
     from model.tokenizer import Tokenizer
-    from palaestra.placed import place_learner
+    from palaestra.placed import place_learner, place_sharded_learner
 
+    processes = line.recipe.layout.processes
+    if directory is not None and processes > 1:
+        line.learner = await line.placement.place_ranks(processes, place_sharded_learner, line.recipe, 1, directory)
+        return
     vocab_size = Tokenizer.load(line.folder.tokenizer).vocab_size
     line.learner = await line.placement.place(place_learner, line.recipe, vocab_size, 1, directory)
 

@@ -83,8 +83,8 @@ def read_state(path: Path) -> State:
 
 
 def check_recipe(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raises BadRequest naming what differs: a run resumes with the recipe it was started with."""
-    differing = sorted(key for key in set(saved) | set(now) if saved.get(key) != now.get(key))
+    """Raises BadRequest naming what differs: a run resumes with the recipe it was started with, in any layout."""
+    differing = sorted(key for key in (set(saved) | set(now)) - {"layout"} if saved.get(key) != now.get(key))
     if differing:
         raise BadRequest(
             f"the checkpoint's recipe differs in {', '.join(f'`{key}`' for key in differing)}",

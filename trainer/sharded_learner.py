@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,7 +88,7 @@ class ShardedLearner(Learner):
         self, batch: MicroBatch, model: HybridModel | None = None, temperature: float | None = None
     ) -> tuple[Tensor, Tensor]:
         """As the learner's, for the tokens of this replica: the same on all its processes."""
-        sharded = cast(ShardedModel, model or self.model)
+        sharded: Any = model or self.model
         num_tokens = len(batch.token_ids)
         real = int(batch.cu_seqlens[batch.num_sequences])
         counted = None if real == num_tokens else torch.arange(num_tokens, device=batch.token_ids.device) < real
@@ -190,10 +191,7 @@ class ShardedLearner(Learner):
 
     def _optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         names = self._trained_names()
-        moments = {
-            kind: gather_parameters(self.sharded, lambda p, kind=kind: optimizer.state.get(p, {}).get(kind))
-            for kind in MOMENTS
-        }
+        moments = {kind: gather_parameters(self.sharded, partial(_moment, optimizer, kind)) for kind in MOMENTS}
         steps = {n: optimizer.state[p]["step"] for n, p in self.sharded.named_parameters() if p in optimizer.state}
         state = {
             index: {"step": steps[name], **{kind: moments[kind][name] for kind in MOMENTS}}
@@ -240,6 +238,12 @@ class ShardedLearner(Learner):
             raise first
 
 
+def _moment(optimizer: torch.optim.Optimizer, kind: str, parameter: Tensor) -> Tensor | None:
+    """None for a parameter that was never stepped."""
+    found: Tensor | None = optimizer.state.get(parameter, {}).get(kind)
+    return found
+
+
 def shares_of(lengths: Sequence[int], parts: int) -> list[list[int]]:
     """Indices of samples by replica: longest first, each to the one with the fewest tokens; ties to the first."""
     shares: list[list[int]] = [[] for _ in range(parts)]
@@ -270,7 +274,7 @@ def _at_least(batch: MicroBatch, minimum: int) -> MicroBatch:
 def _idle(num_tokens: int, dtype: torch.dtype) -> MicroBatch:
     """A batch of no samples: its tokens are computed, counted nowhere and trained on never."""
     empty = torch.zeros(0, dtype=torch.int64)
-    whole = {field.name: empty for field in fields(MicroBatch)}
+    whole: dict[str, Any] = {field.name: empty for field in fields(MicroBatch)}
     return MicroBatch(
         **whole
         | {"indices": [], "experts": None, "gen_logprobs": empty.to(dtype), "advantages": empty.to(dtype)}
