@@ -8,6 +8,7 @@ runs/<id>/recipe.json          the recipe as it was run
           before/  after/      checkpoints as transformers reads them, with tokenizer and evaluation.json
           checkpoints/         for resuming
           journal.jsonl        one line per finished step
+          profiles-….jsonl     pass rates of the pools, where they were profiled again on a plateau
           summary.json  report.html  logs/  tensorboard/
 """
 

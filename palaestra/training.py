@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,18 +20,22 @@ from typing import Any, cast
 
 import msgspec
 
-from gym_core.errors import BadRequest
+from gym_core.contracts import TaskProfile
 from gym_core.registry import Registry
 from gym_core.seeds import derive
 from gym_core.store import Run, Store
 from gym_core.telemetry import logger
 from palaestra import demonstrations
-from palaestra.heldout import DEADLINE_S, Record, heldout_rows, score, validate
 from palaestra.heldout import FILE as RECORD
+from palaestra.heldout import Record, heldout_rows, score, validate
 from palaestra.house import connect, draw_tasks, start_agent, start_environments
 from palaestra.live import View
 from palaestra.meter import Meter
+from palaestra.policies import SERVING
+from palaestra.profiling import begin_with, profile_pools, sampling_of
+from palaestra.refusals import refuse_what_cannot_run
 from palaestra.run_folder import RunFolder, grpo_cpu_seconds
+from palaestra.stage import DEADLINE_S, on_stage
 from palaestra.summary import finish
 from trainer.checkpointing import Checkpoints
 from trainer.collect import AgentPool, Row
@@ -72,7 +77,7 @@ async def train(
     recipe: Recipe, *, runs_dir: Path, view: View, meter: Meter, local: bool = False, resume: Path | None = None
 ) -> dict[str, Any]:
     """Run a recipe to its end and return its summary. Raises typed errors; the run's folder keeps what was done."""
-    _refuse_what_cannot_run(recipe)
+    refuse_what_cannot_run(recipe)
     folder = RunFolder.existing(resume) if resume else RunFolder.create(runs_dir, recipe)
     store = await Store.open(str(folder.store))
     try:
@@ -97,40 +102,6 @@ async def train(
         raise
     finally:
         await store.close()
-
-
-def _refuse_what_cannot_run(recipe: Recipe) -> None:
-    """Raises BadRequest before anything is started."""
-    if recipe.base == "nano" and not recipe.checkpoint:
-        raise BadRequest(
-            f"`{recipe.name}` trains the published model and needs its checkpoint",
-            field="checkpoint",
-            hint="--set checkpoint=DIR; `palaestra plan` needs none",
-        )
-    if recipe.checkpoint and not (Path(recipe.checkpoint) / "config.json").is_file():
-        raise BadRequest(f"no checkpoint at {recipe.checkpoint}: config.json is missing", field="checkpoint")
-    _refuse_layout(recipe)
-    if recipe.policy.engine != "embedded" or recipe.policy.tp > 1:
-        raise BadRequest("`train` starts the embedded engine, on one device", field="policy", hint="policy.engine")
-
-
-def _refuse_layout(recipe: Recipe) -> None:
-    processes = recipe.layout.processes
-    if processes == 0:
-        raise BadRequest(
-            "`train` runs layouts on CPU processes: it has no GPUs to count replicas by",
-            field="layout.dp",
-            hint="--set layout.dp=1, or more",
-        )
-    if processes > 1 and recipe.arm == "sft":
-        raise BadRequest("the `sft` arm is more warm start, which runs in one process", field="layout")
-    if processes > 1 or recipe.layout.ep > 1:
-        from model.checkpoint import read_config
-        from trainer.learner import model_config
-        from trainer.plan import spread
-
-        config = read_config(Path(recipe.checkpoint)) if recipe.checkpoint else model_config(recipe)
-        spread(recipe, config, processes)
 
 
 async def _train(
@@ -320,13 +291,15 @@ async def _reinforce(line: Line) -> None:
         sigma=recipe.grpo.curriculum_sigma,
         order=recipe.grpo.curriculum,
     )
+    if recipe.grpo.profiles:
+        begin_with(curriculum, Path(recipe.grpo.profiles))
     writers: list[Writer] = [StoreWriter(line.store, folder.run_id), TensorBoardWriter(folder.path / "tensorboard")]
 
     def on_event(event: Event) -> None:
         if event.kind == "step":
             line.view.advance(event.step + 1, event.values)
-        elif event.kind == "unvalidated":
-            log.warning("step %d was not validated: %s", event.step + 1, event.text)
+        elif event.kind in ("unvalidated", "unprofiled"):
+            log.warning("step %d: %s: %s", event.step + 1, event.kind, event.text)
 
     grpo = Grpo(
         recipe,
@@ -339,12 +312,33 @@ async def _reinforce(line: Line) -> None:
         writers=writers,
         on_event=on_event,
         validate=partial(validate, line.agents, line.heldout_rows, recipe),
+        profile=partial(_profile_again, line),
     )
     try:
         await grpo.run()
     finally:
         for writer in writers:
             await writer.close()
+
+
+async def _profile_again(line: Line, checkpoint: Path, step: int) -> list[TaskProfile]:
+    """Profiles of the pools by a checkpoint of this run, played beside it; a resumed run goes on with the same file."""
+    recipe, folder = line.recipe, line.folder
+    with tempfile.TemporaryDirectory(prefix="palaestra-best-") as place:
+        beside = (*folder.tokenizer.iterdir(), folder.before / SERVING)
+        for path in (*(checkpoint / "model").iterdir(), *beside):
+            (Path(place) / path.name).symlink_to(path.resolve())
+        async with on_stage(Path(place), recipe, f"{folder.run_id}-profile-{step}") as stage:
+            found = await profile_pools(
+                stage.agents,
+                line.train_rows,
+                checkpoint=checkpoint.name,
+                repeats=recipe.grpo.profile_repeats,
+                sampling=sampling_of(recipe),
+                path=folder.path / f"profiles-{step:06d}.jsonl",
+            )
+    await line.store.put_profiles(found)
+    return found
 
 
 async def _more_warm_start(line: Line, cpu_seconds: float | None) -> None:
