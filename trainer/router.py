@@ -5,7 +5,8 @@
 The bias moves once per training step, after the last optimizer step: every log-probability of a step is then of one
 routing. Counts come from training forwards only, never from scoring, once however often a layer is computed again, and
 are added up over data-parallel processes before the sign is taken. The published weights carry the bias. The moves of
-a layer add up to nothing, so the bias does not drift.
+a layer add up to nothing, so the bias does not drift. Where a sample's experts were recorded they are replayed, and
+the load that is counted is theirs.
 
 Supervised training may add the sequence-wise balancing loss (`sft.aux_loss_coef`); reinforcement never does.
 """
