@@ -114,9 +114,8 @@ class Curriculum:
                 rate = pool.pass_rate(task_id)
                 log_weight = 0.0
                 if self.order == "gaussian":
-                    log_weight = -((rate - self.mean(step)) ** 2) / (2 * self.sigma**2) - math.log(
-                        density[bin_of(rate)]
-                    )
+                    distance = (rate - self.mean(step)) ** 2 / (2 * self.sigma**2)
+                    log_weight = -distance - math.log(density[bin_of(rate)])
                 keys[task_id] = log_weight - math.log(-math.log(random.random() or 5e-324))  # Gumbel: top k of these
             taken = sorted(candidates, key=keys.__getitem__, reverse=True)[: pool.quota - len(drawn)]
             drawn += taken
