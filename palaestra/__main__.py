@@ -22,6 +22,7 @@ COMMANDS = {
     "eval": ("palaestra.commands.evaluate", "score a checkpoint on held-out tasks"),
     "model": ("palaestra.commands.model", "count, convert, time and talk to a model"),
     "plan": ("palaestra.commands.plan", "what a recipe needs on N GPUs"),
+    "profile": ("palaestra.commands.profile", "how often a checkpoint solves each task of a recipe"),
     "reverify": ("palaestra.commands.runs_reverify", "grade a stored run again and compare"),
     "nemo-gym": ("palaestra.commands.nemo_gym", "serve clients of NeMo Gym, write its files"),
     "quickstart": ("palaestra.commands.quickstart", "play a first scored rollout, without a key"),

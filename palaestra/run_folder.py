@@ -9,6 +9,7 @@ runs/<id>/recipe.json          the recipe as it was run
           checkpoints/         for resuming
           journal.jsonl        one line per finished step
           services.json        where its services listen while it runs
+          profiles-….jsonl     pass rates of the pools, where they were profiled again on a plateau
           summary.json  report.html  logs/  tensorboard/
 """
 

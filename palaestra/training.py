@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,18 +20,22 @@ from typing import Any, cast
 
 import msgspec
 
-from gym_core.errors import BadRequest
+from gym_core.contracts import TaskProfile
 from gym_core.registry import Registry
 from gym_core.seeds import derive
 from gym_core.store import Run, Store
 from gym_core.telemetry import logger
 from palaestra import demonstrations
-from palaestra.heldout import DEADLINE_S, Record, heldout_rows, score, validate
 from palaestra.heldout import FILE as RECORD
+from palaestra.heldout import Record, heldout_rows, score, validate
 from palaestra.house import connect, draw_tasks, start_agent, start_environments
 from palaestra.live import View
 from palaestra.meter import Meter
+from palaestra.policies import SERVING
+from palaestra.profiling import begin_with, profile_pools, sampling_of
+from palaestra.refusals import refuse_what_cannot_run
 from palaestra.run_folder import RunFolder, grpo_cpu_seconds
+from palaestra.stage import DEADLINE_S, on_stage
 from palaestra.summary import finish
 from trainer.checkpointing import Checkpoints
 from trainer.collect import AgentPool, Row
@@ -72,7 +77,7 @@ async def train(
     recipe: Recipe, *, runs_dir: Path, view: View, meter: Meter, local: bool = False, resume: Path | None = None
 ) -> dict[str, Any]:
     """Run a recipe to its end and return its summary. Raises typed errors; the run's folder keeps what was done."""
-    _refuse_what_cannot_run(recipe)
+    refuse_what_cannot_run(recipe)
     folder = RunFolder.existing(resume) if resume else RunFolder.create(runs_dir, recipe)
     store = await Store.open(str(folder.store))
     try:
@@ -99,23 +104,6 @@ async def train(
         await store.close()
 
 
-def _refuse_what_cannot_run(recipe: Recipe) -> None:
-    """Raises BadRequest before anything is started."""
-    if recipe.base == "nano" and not recipe.checkpoint:
-        raise BadRequest(
-            f"`{recipe.name}` trains the published model and needs its checkpoint",
-            field="checkpoint",
-            hint="--set checkpoint=DIR; `palaestra plan` needs none",
-        )
-    if recipe.checkpoint and not (Path(recipe.checkpoint) / "config.json").is_file():
-        raise BadRequest(f"no checkpoint at {recipe.checkpoint}: config.json is missing", field="checkpoint")
-    layout = recipe.layout
-    if max(layout.dp, layout.ep, layout.tp, layout.cp) > 1 or layout.dp == 0:
-        raise BadRequest("a layout over several processes is not run by `train`", field="layout", hint="layout.dp=1")
-    if recipe.policy.engine != "embedded" or recipe.policy.tp > 1:
-        raise BadRequest("`train` starts the embedded engine, on one device", field="policy", hint="policy.engine")
-
-
 async def _train(
     recipe: Recipe,
     folder: RunFolder,
@@ -129,7 +117,7 @@ async def _train(
 ) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         view.phase("starting services")
-        placement = await _placement(local)
+        placement = await _placement(local, recipe.layout.processes + 1)
         stack.push_async_callback(placement.close)
         line = Line(recipe, folder, store, placement, meter, view)
         environments = await start_environments(list(recipe.environments), folder.path / "logs", stack)
@@ -162,10 +150,10 @@ async def _phase(line: Line, name: str) -> AsyncIterator[None]:
     }
 
 
-async def _placement(local: bool) -> Placement:
+async def _placement(local: bool, actors: int) -> Placement:
     if local:
         return LocalPlacement()
-    return await asyncio.to_thread(RayPlacement, os.environ.get("RAY_ADDRESS"))
+    return await asyncio.to_thread(partial(RayPlacement, os.environ.get("RAY_ADDRESS"), actors=actors))
 
 
 async def _warm(line: Line, resumed: bool) -> None:
@@ -202,6 +190,9 @@ async def _warm(line: Line, resumed: bool) -> None:
 
         await warm_start(line.learner, samples, recipe.sft, seed=recipe.seed, lessons=lessons, on_step=on_step)
         await line.learner.call("save_model", str(folder.before), str(folder.tokenizer))
+    if recipe.layout.processes > 1:  # the warm start was one process's: Muon wants whole matrices
+        await line.learner.close()
+        await _place_learner(line, str(folder.before))
 
 
 def _saved(directory: Path) -> bool:
@@ -209,10 +200,14 @@ def _saved(directory: Path) -> bool:
 
 
 async def _place_learner(line: Line, directory: str | None) -> None:
-    """Fresh weights for the run's tokenizer, or those of a checkpoint."""
+    """Fresh weights for the run's tokenizer, or those of a checkpoint: these in the recipe's layout."""
     from model.tokenizer import Tokenizer
-    from palaestra.placed import place_learner
+    from palaestra.placed import place_learner, place_sharded_learner
 
+    processes = line.recipe.layout.processes
+    if directory is not None and processes > 1:
+        line.learner = await line.placement.place_ranks(processes, place_sharded_learner, line.recipe, 1, directory)
+        return
     vocab_size = Tokenizer.load(line.folder.tokenizer).vocab_size
     line.learner = await line.placement.place(place_learner, line.recipe, vocab_size, 1, directory)
 
@@ -298,13 +293,15 @@ async def _reinforce(line: Line) -> None:
         sigma=recipe.grpo.curriculum_sigma,
         order=recipe.grpo.curriculum,
     )
+    if recipe.grpo.profiles:
+        begin_with(curriculum, Path(recipe.grpo.profiles))
     writers: list[Writer] = [StoreWriter(line.store, folder.run_id), TensorBoardWriter(folder.path / "tensorboard")]
 
     def on_event(event: Event) -> None:
         if event.kind == "step":
             line.view.advance(event.step + 1, event.values)
-        elif event.kind == "unvalidated":
-            log.warning("step %d was not validated: %s", event.step + 1, event.text)
+        elif event.kind in ("unvalidated", "unprofiled"):
+            log.warning("step %d: %s: %s", event.step + 1, event.kind, event.text)
 
     grpo = Grpo(
         recipe,
@@ -317,12 +314,33 @@ async def _reinforce(line: Line) -> None:
         writers=writers,
         on_event=on_event,
         validate=partial(validate, line.agents, line.heldout_rows, recipe),
+        profile=partial(_profile_again, line),
     )
     try:
         await grpo.run()
     finally:
         for writer in writers:
             await writer.close()
+
+
+async def _profile_again(line: Line, checkpoint: Path, step: int) -> list[TaskProfile]:
+    """Profiles of the pools by a checkpoint of this run, played beside it; a resumed run goes on with the same file."""
+    recipe, folder = line.recipe, line.folder
+    with tempfile.TemporaryDirectory(prefix="palaestra-best-") as place:
+        beside = (*folder.tokenizer.iterdir(), folder.before / SERVING)
+        for path in (*(checkpoint / "model").iterdir(), *beside):
+            (Path(place) / path.name).symlink_to(path.resolve())
+        async with on_stage(Path(place), recipe, f"{folder.run_id}-profile-{step}") as stage:
+            found = await profile_pools(
+                stage.agents,
+                line.train_rows,
+                checkpoint=checkpoint.name,
+                repeats=recipe.grpo.profile_repeats,
+                sampling=sampling_of(recipe),
+                path=folder.path / f"profiles-{step:06d}.jsonl",
+            )
+    await line.store.put_profiles(found)
+    return found
 
 
 async def _more_warm_start(line: Line, cpu_seconds: float | None) -> None:

@@ -22,25 +22,30 @@ CHECKPOINT_VERSION = 1
 
 
 class State(msgspec.Struct, kw_only=True):
-    """What a resume needs beside the learner: the next step to do, and the curriculum."""
+    """What a resume needs beside the learner: the next step to do, and the curriculum. `best`: the step that validated
+    best, whose checkpoint stays."""
 
     step: int
     version: int
     recipe: dict[str, Any]
     curriculum: dict[str, Any] = {}
     extra: dict[str, Any] = {}
+    best: int | None = None
     checkpoint_version: int = CHECKPOINT_VERSION
 
 
 class Checkpoints:
-    """The checkpoints of one run; the newest `keep` stay."""
+    """The checkpoints of one run; the newest `keep` stay, and the best."""
 
     def __init__(self, directory: Path, keep: int = 2) -> None:
         self.directory, self.keep = directory, keep
 
+    def path(self, step: int) -> Path:
+        return self.directory / f"step-{step:06d}"
+
     async def save(self, learner: Handle, state: State) -> Path:
-        """Write one and drop the oldest. The learner writes its part where it lives."""
-        final = self.directory / f"step-{state.step:06d}"
+        """Write one and drop the oldest, but not the best. The learner writes its part where it lives."""
+        final = self.path(state.step)
         partial = self.directory / f".partial-{state.step:06d}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -52,7 +57,8 @@ class Checkpoints:
         partial.rename(final)
         _sync_directory(self.directory)
         for old in self.all()[: -self.keep]:
-            shutil.rmtree(old)
+            if state.best is None or old != self.path(state.best):
+                shutil.rmtree(old)
         return final
 
     def all(self) -> list[Path]:
@@ -83,8 +89,8 @@ def read_state(path: Path) -> State:
 
 
 def check_recipe(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raises BadRequest naming what differs: a run resumes with the recipe it was started with."""
-    differing = sorted(key for key in set(saved) | set(now) if saved.get(key) != now.get(key))
+    """Raises BadRequest naming what differs: a run resumes with the recipe it was started with, in any layout."""
+    differing = sorted(key for key in (set(saved) | set(now)) - {"layout"} if saved.get(key) != now.get(key))
     if differing:
         raise BadRequest(
             f"the checkpoint's recipe differs in {', '.join(f'`{key}`' for key in differing)}",

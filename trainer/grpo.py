@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from gym_core.contracts import Sampling
+from gym_core.contracts import Sampling, TaskProfile
 from gym_core.errors import PalaestraError
 from trainer.advantage import group_advantages, trainable_reward
 from trainer.batch import to_samples
@@ -25,6 +26,7 @@ from trainer.journal import Journal
 from trainer.metrics import Writer
 from trainer.pack import Sample
 from trainer.placement import Handle
+from trainer.plateau import Plateau
 from trainer.played import PlayedGroup
 from trainer.publisher import WeightPublisher
 from trainer.recall import Recall
@@ -35,7 +37,7 @@ from trainer.shape import Shaped, Shaper, shaper
 @dataclass(slots=True, frozen=True)
 class Event:
     """Something the live view may show: `start`, `resume`, `profile`, `rollouts`, `step`, `checkpoint`, `failed`,
-    `unvalidated`."""
+    `unvalidated`, `unprofiled`."""
 
     kind: str
     step: int
@@ -46,6 +48,9 @@ class Event:
 OnEvent = Callable[[Event], None]
 Validator = Callable[[int, Recall | None], Awaitable[Mapping[str, float]]]
 """Held-out metrics after so many steps; with a Recall, finished rollouts of an earlier try are taken from the store."""
+
+Profiler = Callable[[Path, int], Awaitable[Sequence[TaskProfile]]]
+"""Profiles of every pool's tasks by the checkpoint in this folder, before so many steps; goes on where it broke off."""
 
 
 def version_of(step: int) -> int:
@@ -76,8 +81,10 @@ class Grpo:
         on_event: OnEvent | None = None,
         shape: Shaper | None = None,
         validate: Validator | None = None,
+        profile: Profiler | None = None,
     ) -> None:
-        self.recipe, self.validate = recipe, validate
+        self.recipe, self.validate, self.profile = recipe, validate, profile
+        self.plateau = Plateau()
         self.learner, self.agents, self.publisher = learner, agents, publisher
         self.curriculum, self.journal, self.checkpoints = curriculum, journal, checkpoints
         self.writers, self.on_event = writers, on_event
@@ -130,12 +137,17 @@ class Grpo:
                 self._emit("failed", step, {}, str(error))
                 raise
             metrics["total_step_time"] = time.perf_counter() - began
-            metrics |= await self._validate(step + 1)
+            found = await self._validate(step + 1)
+            best = self._see(step + 1, found)
+            metrics |= found
             for writer in self.writers:
                 await writer.write(step, metrics)
             self._emit("step", step, metrics)
-            if (step + 1) % self.recipe.checkpoint_every == 0 or step + 1 == self.recipe.grpo.steps:
+            last = step + 1 == self.recipe.grpo.steps
+            if (step + 1) % self.recipe.checkpoint_every == 0 or last or best or self.plateau.due:
                 await self.save(step + 1)
+            if not last:
+                await self._profile_again(step + 1)
         return self.recipe.grpo.steps - start
 
     async def _validate(self, done: int) -> Mapping[str, float]:
@@ -150,6 +162,27 @@ class Grpo:
             self._emit("unvalidated", done - 1, {}, str(error))
             return {}
         return {**found, "validation_time": time.perf_counter() - began}
+
+    def _see(self, done: int, found: Mapping[str, float]) -> bool:
+        """Whether this validation is the best so far."""
+        grpo = self.recipe.grpo
+        if "val/reward" not in found:
+            return False
+        return self.plateau.see(done, found["val/reward"], patience=grpo.plateau_patience, margin=grpo.plateau_margin)
+
+    async def _profile_again(self, step: int) -> None:
+        """On a plateau: profile the pools with the best checkpoint. Where that fails, the old profiles stay."""
+        if not self.plateau.due or self.profile is None or self.plateau.best_step is None:
+            return
+        best = self.checkpoints.path(self.plateau.best_step)
+        try:
+            found = await self.profile(best, step)
+            dropped = self.curriculum.profile(found)
+            self._emit("profile", step, {"tasks": len(found), "dropped": dropped}, best.name)
+        except PalaestraError as error:
+            self._emit("unprofiled", step, {}, str(error))
+        self.plateau.due = False
+        await self.save(step)
 
     async def _keep(self, step: int, before: dict[str, Any], error: PalaestraError) -> None:
         """Save what is whole when a step has failed. What cannot be saved is noted on the error, not raised."""
@@ -182,8 +215,10 @@ class Grpo:
         check_recipe(state.recipe, msgspec.to_builtins(self.recipe))
         await self.learner.call("load", str(found), self.recipe.grpo.lr)
         self.curriculum.load_state_dict(state.curriculum)
+        self.plateau = msgspec.convert(state.extra.get("plateau", {}), Plateau)
         await self.publisher.publish(self.learner, version_of(state.step))
         self._emit("resume", state.step, {}, found.name)
+        await self._profile_again(state.step)
         return state.step
 
     async def _profile(self) -> None:
@@ -214,6 +249,8 @@ class Grpo:
                 version=version_of(step),
                 recipe=msgspec.to_builtins(self.recipe),
                 curriculum=self.curriculum.state_dict(),
+                extra={"plateau": self.plateau.state_dict()},
+                best=self.plateau.best_step,
             ),
         )
         self._emit("checkpoint", step, {}, str(path))

@@ -3,6 +3,7 @@
     placement = LocalPlacement() | RayPlacement()
     learner = await placement.place(build_learner, recipe, seed)     # the factory runs where the object will live
     metrics = await learner.call("step", samples)
+    spread = await placement.place_ranks(4, build_sharded_learner, recipe)    # one object of four processes (ranks.py)
 
 An object is called from one thread at a time and never blocks the event loop. An actor that dies is a typed error
 in the caller, not a hang.
@@ -12,35 +13,28 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-from gym_core.errors import DeadlineExceeded, PalaestraError
+from gym_core.errors import DeadlineExceeded
+from trainer.ranks import ActorDied, Handle, ProcessHandle, RankHost, RanksHandle
+
+__all__ = ["ActorDied", "Handle", "LocalHandle", "LocalPlacement", "Placement", "RayHandle", "RayPlacement"]
 
 LOCAL_CPUS = 2
 LOCAL_STORE_BYTES = 96 << 20
 """A local Ray holds a learner and a policy engine; what they send each other is small."""
 
 
-class ActorDied(PalaestraError):
-    """The process that held a placed object is gone, and its state with it."""
-
-    code: ClassVar[str] = "actor_died"
-
-
-class Handle(Protocol):
-    """A placed object: call its methods, close it."""
-
-    async def call(self, method: str, *args: Any, **kwargs: Any) -> Any: ...
-
-    async def close(self) -> None: ...
-
-
 class Placement(Protocol):
     """Makes handles."""
 
     async def place(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Handle: ...
+
+    async def place_ranks(self, world: int, factory: Callable[..., Any], *args: Any) -> Handle: ...
 
     async def close(self) -> None: ...
 
@@ -68,20 +62,34 @@ class LocalHandle:
 
 
 class LocalPlacement:
-    """Everything in this process: laptops and tests."""
+    """Everything in this process, but what is made of several: laptops and tests."""
 
     def __init__(self) -> None:
-        self._handles: list[LocalHandle] = []
+        self._handles: list[Handle] = []
+        self._meeting: list[tempfile.TemporaryDirectory[str]] = []
 
     async def place(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Handle:
         handle = LocalHandle(getattr(factory, "__name__", "object"))
         self._handles.append(handle)
         return await handle.make(factory, *args, **kwargs)
 
+    async def place_ranks(self, world: int, factory: Callable[..., Any], *args: Any) -> Handle:
+        """An object of `world` processes of this machine."""
+        folder = tempfile.TemporaryDirectory(prefix="palaestra-ranks-")
+        self._meeting.append(folder)
+        name = getattr(factory, "__name__", "object")
+        handles = [ProcessHandle(f"{name}-{rank}") for rank in range(world)]
+        ranks = RanksHandle(name, handles)
+        self._handles.append(ranks)
+        await asyncio.gather(*(handle.make(RankHost, rank, world) for rank, handle in enumerate(handles)))
+        return await ranks.join(f"file://{Path(folder.name) / 'meeting'}", factory, args)
+
     async def close(self) -> None:
         for handle in self._handles:
             await handle.close()
         self._handles.clear()
+        for folder in self._meeting:
+            folder.cleanup()
 
 
 class _Actor:
@@ -141,30 +149,47 @@ async def _as_future(reference: Any) -> Any:
 
 
 class RayPlacement:
-    """Ray actors, on one machine or a cluster. `address` None starts a small local Ray; `options` go to every actor."""
+    """Ray actors, on one machine or a cluster. `address` None starts a small local Ray with room for `actors`, whatever
+    the machine has; `options` go to every actor."""
 
-    def __init__(self, address: str | None = None, *, call_timeout_s: float = 3600.0, **options: Any) -> None:
+    def __init__(
+        self, address: str | None = None, *, actors: int = LOCAL_CPUS, call_timeout_s: float = 3600.0, **options: Any
+    ) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
         self._call_timeout_s = call_timeout_s
         self._options = {"num_cpus": 1, "max_restarts": 0, **options}
-        self._handles: list[RayHandle] = []
+        self._handles: list[Handle] = []
         self._started = not ray.is_initialized()
         if self._started:
             small: dict[str, Any] = (
-                {} if address else {"num_cpus": LOCAL_CPUS, "object_store_memory": LOCAL_STORE_BYTES}
+                {} if address else {"num_cpus": max(actors, LOCAL_CPUS), "object_store_memory": LOCAL_STORE_BYTES}
             )
             ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False, **small)
 
     async def place(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Handle:
-        import ray
-
-        name = getattr(factory, "__name__", "object")
-        actor = ray.remote(_Actor).options(**self._options).remote(factory, args, kwargs)
-        handle = RayHandle(actor, name, self._call_timeout_s)
+        handle = self._actor(getattr(factory, "__name__", "object"), factory, args, kwargs)
         self._handles.append(handle)
         return await handle.ready()
+
+    async def place_ranks(self, world: int, factory: Callable[..., Any], *args: Any) -> Handle:
+        """An object of `world` actors, wherever the cluster has room; they meet on the machine of the first."""
+        name = getattr(factory, "__name__", "object")
+        handles = [self._actor(f"{name}-{rank}", RankHost, (rank, world), {}) for rank in range(world)]
+        ranks = RanksHandle(name, handles)
+        self._handles.append(ranks)
+        await asyncio.gather(*(handle.ready() for handle in handles))
+        return await ranks.join("", factory, args)
+
+    def _actor(
+        self, name: str, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> RayHandle:
+        import ray
+
+        return RayHandle(
+            ray.remote(_Actor).options(**self._options).remote(factory, args, kwargs), name, self._call_timeout_s
+        )
 
     async def close(self) -> None:
         import ray

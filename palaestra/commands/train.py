@@ -54,10 +54,14 @@ def command(
     from palaestra.training import train
     from trainer.config import load_recipe, parse_recipe
 
+    given = parse_overrides(overrides)
     if resume is not None:
-        recipe = parse_recipe(RunFolder.existing(resume).read_json("recipe.json"), str(resume))
+        if strange := sorted(key for key in given if not key.startswith("layout.")):
+            raise BadRequest("a run resumes with its own recipe, only its layout may change", field=strange[0])
+        kept = RunFolder.existing(resume).read_json("recipe.json")
+        kept["layout"] = kept.get("layout", {}) | {key.removeprefix("layout."): value for key, value in given.items()}
+        recipe = parse_recipe(kept, str(resume))
     else:
-        given = parse_overrides(overrides)
         given |= {name: value for name, value in (("seed", seed), ("arm", arm)) if value is not None}
         recipe = load_recipe(recipe_name, given)
     if replayed is not None:

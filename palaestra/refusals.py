@@ -1,0 +1,42 @@
+"""What a recipe may ask for and `palaestra train` cannot do, said before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gym_core.errors import BadRequest
+from trainer.config import Recipe
+
+
+def refuse_what_cannot_run(recipe: Recipe) -> None:
+    """Raises BadRequest before anything is started."""
+    if recipe.base == "nano" and not recipe.checkpoint:
+        raise BadRequest(
+            f"`{recipe.name}` trains the published model and needs its checkpoint",
+            field="checkpoint",
+            hint="--set checkpoint=DIR; `palaestra plan` needs none",
+        )
+    if recipe.checkpoint and not (Path(recipe.checkpoint) / "config.json").is_file():
+        raise BadRequest(f"no checkpoint at {recipe.checkpoint}: config.json is missing", field="checkpoint")
+    _refuse_layout(recipe)
+    if recipe.policy.engine != "embedded" or recipe.policy.tp > 1:
+        raise BadRequest("`train` starts the embedded engine, on one device", field="policy", hint="policy.engine")
+
+
+def _refuse_layout(recipe: Recipe) -> None:
+    processes = recipe.layout.processes
+    if processes == 0:
+        raise BadRequest(
+            "`train` runs layouts on CPU processes: it has no GPUs to count replicas by",
+            field="layout.dp",
+            hint="--set layout.dp=1, or more",
+        )
+    if processes > 1 and recipe.arm == "sft":
+        raise BadRequest("the `sft` arm is more warm start, which runs in one process", field="layout")
+    if processes > 1 or recipe.layout.ep > 1:
+        from model.checkpoint import read_config
+        from trainer.learner import model_config
+        from trainer.plan import spread
+
+        config = read_config(Path(recipe.checkpoint)) if recipe.checkpoint else model_config(recipe)
+        spread(recipe, config, processes)
