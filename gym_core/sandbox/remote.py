@@ -61,11 +61,13 @@ class Remote:
         try:
             told = runner.ask()
         except PalaestraError as error:
+            runner.close()
             raise SandboxUnavailable(
                 f"the sandbox service at {self.url}: {error.message}", hint=error.hint or "is it running?"
             ) from None
         self._isolation, self._strong = str(told["isolation"]), bool(told["strong"])
         if not self._strong and not self._allow_weak:
+            runner.close()
             raise SandboxUnavailable(
                 f"the sandbox service at {self.url} runs programs in a weak sandbox: {self._isolation}",
                 hint="its GET / says why",
