@@ -74,12 +74,12 @@ def build_app(supply: Supply, *, name: str, strong: bool, queue_limit: int, toke
     harden(app, "sandbox", token)
     metrics = app[DOOR].metrics
     for what, read in (
-        ("sandboxes", lambda: routes.pool.size),
-        ("sandbox_jobs_running", lambda: routes.pool.num_running),
-        ("sandbox_jobs_waiting", lambda: routes.pool.num_waiting),
-        ("sandbox_jobs_killed", lambda: routes.pool.num_killed),
+        ("palaestra_sandboxes", lambda: routes.pool.size),
+        ("palaestra_sandbox_jobs_running", lambda: routes.pool.num_running),
+        ("palaestra_sandbox_jobs_waiting", lambda: routes.pool.num_waiting),
+        ("palaestra_sandbox_jobs_killed", lambda: routes.pool.num_killed),
     ):
-        metrics.gauge(what, f"{what.replace('_', ' ')} now").set_function(read)
+        metrics.gauge(what, f"{what.removeprefix('palaestra_').replace('_', ' ')} now").set_function(read)
     return app
 
 
