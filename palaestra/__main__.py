@@ -28,6 +28,7 @@ COMMANDS = {
     "quickstart": ("palaestra.commands.quickstart", "play a first scored rollout, without a key"),
     "run": ("palaestra.commands.run", "collect and score rollouts from a policy"),
     "runs": ("palaestra.commands.runs", "list stored runs, show, compare, export, compact, prune"),
+    "sandbox": ("palaestra.commands.sandbox", "run untrusted programs for environments elsewhere"),
     "serve": ("palaestra.commands.serve", "serve a policy, OpenAI-compatible"),
     "show": ("palaestra.commands.runs_show", "show a stored run, or a rollout"),
     "train": ("palaestra.commands.train", "train a policy from a recipe"),

@@ -93,6 +93,15 @@ class RunFolder:
         return msgspec.json.decode((self.path / name).read_bytes())
 
 
+def unfinished(runs_dir: Path, recipe: Recipe) -> Path | None:
+    """The newest run of this very recipe that has no summary yet."""
+    wanted = msgspec.to_builtins(recipe)
+    for path in sorted(runs_dir.glob(f"{recipe.name}-{recipe.arm}-s{recipe.seed}-*/recipe.json"), reverse=True):
+        if msgspec.json.decode(path.read_bytes()) == wanted:
+            return None if (path.parent / "summary.json").is_file() else path.parent
+    return None
+
+
 def grpo_cpu_seconds(runs_dir: Path, recipe: Recipe) -> float | None:
     """CPU seconds of the reinforcement phase of the newest finished GRPO run with this recipe's name and seed."""
     for path in sorted(runs_dir.glob(f"{recipe.name}-grpo-s{recipe.seed}-*/summary.json"), reverse=True):

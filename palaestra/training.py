@@ -35,6 +35,7 @@ from palaestra.policies import SERVING
 from palaestra.profiling import begin_with, profile_pools, sampling_of
 from palaestra.refusals import refuse_what_cannot_run
 from palaestra.run_folder import RunFolder, grpo_cpu_seconds
+from palaestra.services import WEIGHTS, Services, hand_over
 from palaestra.stage import DEADLINE_S, on_stage
 from palaestra.summary import finish
 from trainer.checkpointing import Checkpoints
@@ -63,6 +64,7 @@ class Line:
     placement: Placement
     meter: Meter
     view: View
+    services: Services = field(default_factory=Services)
     environment_url: str = ""
     learner: Handle = field(default=cast(Handle, None))
     policy: Handle = field(default=cast(Handle, None))
@@ -74,12 +76,23 @@ class Line:
 
 
 async def train(
-    recipe: Recipe, *, runs_dir: Path, view: View, meter: Meter, local: bool = False, resume: Path | None = None
+    recipe: Recipe,
+    *,
+    runs_dir: Path,
+    view: View,
+    meter: Meter,
+    local: bool = False,
+    resume: Path | None = None,
+    services: Services | None = None,
 ) -> dict[str, Any]:
-    """Run a recipe to its end and return its summary. Raises typed errors; the run's folder keeps what was done."""
+    """Run a recipe to its end and return its summary. Raises typed errors; the run's folder keeps what was done.
+
+    `services` that are named are used, the rest is started here.
+    """
     refuse_what_cannot_run(recipe)
+    services = services or Services()
     folder = RunFolder.existing(resume) if resume else RunFolder.create(runs_dir, recipe)
-    store = await Store.open(str(folder.store))
+    store = await Store.open(services.store or str(folder.store))
     try:
         if await store.run(folder.run_id) is None:  # also when a run was killed before it got so far
             await store.create_run(
@@ -93,7 +106,7 @@ async def train(
             )
         with view:
             summary = await _train(
-                recipe, folder, store, view, meter, runs_dir, local=local, resumed=resume is not None
+                recipe, folder, store, view, meter, runs_dir, services, local=local, resumed=resume is not None
             )
         await store.finish_run(folder.run_id, "finished", summary)
         return summary
@@ -111,6 +124,7 @@ async def _train(
     view: View,
     meter: Meter,
     runs_dir: Path,
+    services: Services,
     *,
     local: bool,
     resumed: bool,
@@ -119,9 +133,10 @@ async def _train(
         view.phase("starting services")
         placement = await _placement(local, recipe.layout.processes + 1)
         stack.push_async_callback(placement.close)
-        line = Line(recipe, folder, store, placement, meter, view)
-        environments = await start_environments(list(recipe.environments), folder.path / "logs", stack)
-        line.environment_url = environments.url
+        line = Line(recipe, folder, store, placement, meter, view, services, services.environments.rstrip("/"))
+        if not line.environment_url:
+            started = await start_environments(list(recipe.environments), folder.path / "logs", stack)
+            line.environment_url = started.url
         await _warm(line, resumed)
         await _connect(line, stack)
         before = await _evaluate(line, "before", folder.before, Recall(0) if resumed else None)
@@ -239,33 +254,57 @@ def _write_demonstrations(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
 
 async def _connect(line: Line, stack: AsyncExitStack) -> None:
     """Policy server, agent server, publisher and task pools."""
-    from palaestra.placed import PolicyHost
-    from policy_server.config import PolicyConfig
-
     recipe, folder = line.recipe, line.folder
     line.view.phase("starting policy and agent")
-    settings = PolicyConfig(checkpoint=str(folder.before), num_slots=192, enable_thinking=False)
-    if recipe.policy.max_length:
-        settings = msgspec.structs.replace(settings, max_length=recipe.policy.max_length)
-    line.policy = await line.placement.place(PolicyHost, settings)
-    policy_url = await line.policy.call("url")
-    urls = {name: f"{line.environment_url}/{name}" for name in recipe.environments}
-    agent = await start_agent(urls, policy_url, folder.store, folder.path / "logs", stack)
-    services = {"environments": line.environment_url, "agent": agent.url, "policy": policy_url}
-    folder.write_json("services.json", services)  # for dashboards, while they run
-    agent_client = await stack.enter_async_context(connect(agent.url, retries=0))
+    policy_url = await _policy(line)
+    agent_url = line.services.agent
+    if not agent_url:
+        urls = {name: f"{line.environment_url}/{name}" for name in recipe.environments}
+        store = line.services.store or folder.store
+        agent_url = (await start_agent(urls, policy_url, store, folder.path / "logs", stack)).url
+    agent_client = await stack.enter_async_context(connect(agent_url, retries=0))
     line.agents = AgentPool(agent_client, run_id=folder.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
     policy_client = await stack.enter_async_context(connect(policy_url))
     vocab_size = await line.learner.call("vocab_size")
     line.publisher = WeightPublisher(
-        policy_client, probe_rows(vocab_size, seed=recipe.seed), gate=recipe.grpo.mismatch_gate
+        policy_client,
+        probe_rows(vocab_size, seed=recipe.seed),
+        gate=recipe.grpo.mismatch_gate,
+        directory=_weights_folder(line),
     )
     stack.push_async_callback(line.publisher.close)
+    services = {"environments": line.environment_url, "agent": agent_url, "policy": policy_url}
+    folder.write_json("services.json", services)  # for dashboards, while they run
     line.heldout_rows = await heldout_rows(line.environment_url, recipe)
     for name, mix in recipe.environments.items():
         line.train_rows[name] = await draw_tasks(
             line.environment_url, name, seed=recipe.seed, level=mix.level, count=mix.tasks, split="train"
         )
+
+
+async def _policy(line: Line) -> str:
+    """Where the warm start is served: by the server that was named, else by an engine placed now."""
+    from palaestra.placed import PolicyHost
+    from policy_server.config import PolicyConfig
+
+    recipe, folder = line.recipe, line.folder
+    settings: dict[str, Any] = {"num_slots": 192, "enable_thinking": False}
+    if recipe.policy.max_length:
+        settings["max_length"] = recipe.policy.max_length
+    if line.services.policy:
+        await hand_over(line.services, folder.before.absolute(), folder.run_id, **settings)
+        return line.services.policy
+    line.policy = await line.placement.place(PolicyHost, PolicyConfig(checkpoint=str(folder.before), **settings))
+    return str(await line.policy.call("url"))
+
+
+def _weights_folder(line: Line) -> Path | None:
+    """A folder that the named policy server sees too; None for one of the publisher's own."""
+    if not line.services.policy:
+        return None
+    folder = Path(line.services.shared).absolute() / WEIGHTS
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 async def _evaluate(line: Line, name: str, model_dir: Path, recalled: Recall | None = None) -> dict[str, Evaluation]:

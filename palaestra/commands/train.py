@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 @click.option(
     "--replay", "replayed", type=click.IntRange(0), help="with --resume: do this step again, offline, and compare"
 )
+@click.option("--continue", "go_on", is_flag=True, help="resume the newest unfinished run of the recipe, if any")
+@click.option("--environments", metavar="URL", help="environments that are served already")
+@click.option("--agent", metavar="URL", help="an agent server between these environments and this policy")
+@click.option("--policy", metavar="URL", help="a policy server that follows DIR/policy.json of --shared")
+@click.option("--shared", metavar="DIR", help="a folder that the policy server sees under the same path")
+@click.option("--store", metavar="PATH|URL", help="where runs and metrics are kept  [default: in the run's folder]")
 @click.option("--dashboard", is_flag=True, help="show the run in a browser while it goes on")
 @click.option("--local", is_flag=True, help="learner and policy engine in this process instead of Ray actors")
 @json_option
@@ -42,14 +48,22 @@ def command(
     runs_dir: Path,
     resume: Path | None,
     replayed: int | None,
+    go_on: bool,
+    environments: str | None,
+    agent: str | None,
+    policy: str | None,
+    shared: str | None,
+    store: str | None,
     dashboard: bool,
     local: bool,
     as_json: bool,
 ) -> None:
     """Train a policy: warm start, held-out evaluation, GRPO over HTTP, evaluation, report."""
+    from gym_core.config import load
     from palaestra.live import PlainView, view_for
     from palaestra.meter import Meter
-    from palaestra.run_folder import RunFolder
+    from palaestra.run_folder import RunFolder, unfinished
+    from palaestra.services import Services
     from palaestra.summary import show
     from palaestra.training import train
     from trainer.config import load_recipe, parse_recipe
@@ -64,13 +78,16 @@ def command(
     else:
         given |= {name: value for name, value in (("seed", seed), ("arm", arm)) if value is not None}
         recipe = load_recipe(recipe_name, given)
+        resume = unfinished(runs_dir, recipe) if go_on else None
     if replayed is not None:
         _replay(resume, recipe, replayed, as_json)
         return
+    named = {"environments": environments, "agent": agent, "policy": policy, "shared": shared, "store": store}
+    services = load(Services, section="services", overrides=named)
     meter = Meter().start()
     title = f"palaestra train: {recipe.name}, arm {recipe.arm}, seed {recipe.seed}"
     view = PlainView(meter, title) if as_json else view_for(meter, title)
-    going = train(recipe, runs_dir=runs_dir, view=view, meter=meter, local=local, resume=resume)
+    going = train(recipe, runs_dir=runs_dir, view=view, meter=meter, local=local, resume=resume, services=services)
     summary = asyncio.run(_watched(going, runs_dir) if dashboard else going)
     meter.stop()
     if as_json:
