@@ -6,9 +6,7 @@ figures wherever it is scored.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,9 @@ import msgspec
 
 from gym_core.contracts import Sampling
 from gym_core.errors import BadRequest
-from gym_core.serve import start
-from palaestra.house import Row, connect, draw_tasks, start_agent, start_environments
-from palaestra.policies import find_checkpoint, policy_config, served_app
+from palaestra.house import Row, draw_tasks
+from palaestra.policies import find_checkpoint
+from palaestra.stage import on_stage
 from trainer.collect import AgentPool
 from trainer.config import Recipe, parse_recipe
 from trainer.evaluate import Evaluation, evaluate
@@ -26,7 +24,6 @@ from trainer.recall import Recall
 
 FILE = "evaluation.json"
 GREEDY_TASKS = 64
-DEADLINE_S = 120.0
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -98,14 +95,6 @@ async def score_checkpoint(path: Path, *, num_slots: int = 192) -> tuple[Record,
     checkpoint = find_checkpoint(path)
     record = read_record(checkpoint)
     recipe = parse_recipe(record.recipe, str(checkpoint / FILE))
-    config = policy_config(checkpoint, num_slots=num_slots)
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="palaestra-eval-")))
-        environments = await start_environments(list(recipe.environments), folder, stack)
-        policy = await stack.enter_async_context(await start(served_app(config)))
-        urls = {name: f"{environments.url}/{name}" for name in recipe.environments}
-        agent = await start_agent(urls, policy.url, folder / "store.db", folder, stack)
-        client = await stack.enter_async_context(connect(agent.url, retries=0))
-        agents = AgentPool(client, run_id=record.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
-        rows = await heldout_rows(dict.fromkeys(recipe.environments, environments.url), recipe)
-        return record, await score(agents, rows, recipe, record.name)
+    async with on_stage(checkpoint, recipe, record.run_id, num_slots=num_slots) as stage:
+        rows = await heldout_rows(dict.fromkeys(recipe.environments, stage.environment_url), recipe)
+        return record, await score(stage.agents, rows, recipe, record.name)

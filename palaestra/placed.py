@@ -12,15 +12,15 @@ from pathlib import Path
 import msgspec
 import torch
 
-from model import checkpoint
 from palaestra.hosted import AppHost
 from palaestra.policies import SERVING, served_app
 from policy_server.config import PolicyConfig
 from trainer.config import Recipe
 from trainer.learner import Learner, build_learner
+from trainer.sharded_learner import ShardedLearner, build_sharded_learner
 
 
-class PlacedLearner(Learner):
+class _Served(Learner):
     """A learner that saves its model together with the tokenizer and how it wants to be served."""
 
     def vocab_size(self) -> int:
@@ -35,7 +35,15 @@ class PlacedLearner(Learner):
             # Recipes train without thinking, so whoever serves the checkpoint asks for none unless told otherwise.
             (folder / SERVING).write_bytes(msgspec.json.encode({"enable_thinking": False}))
 
-        checkpoint.save_pretrained(self.model, Path(directory), also=also)
+        self.write_model(Path(directory), also)
+
+
+class PlacedLearner(_Served):
+    """In one process."""
+
+
+class PlacedShardedLearner(_Served, ShardedLearner):
+    """One of the processes of a layout."""
 
 
 def place_learner(recipe: Recipe, vocab_size: int, num_threads: int, directory: str | None = None) -> PlacedLearner:
@@ -43,6 +51,13 @@ def place_learner(recipe: Recipe, vocab_size: int, num_threads: int, directory: 
     torch.set_num_threads(num_threads)
     made = build_learner(msgspec.structs.replace(recipe, vocab_size=vocab_size), directory)
     return PlacedLearner(made.model, recipe.learning, recipe.objective, seed=recipe.seed)
+
+
+def place_sharded_learner(recipe: Recipe, num_threads: int, directory: str) -> PlacedShardedLearner:
+    """One process's part of a learner with the weights of a checkpoint in `directory`."""
+    torch.set_num_threads(num_threads)
+    made = build_sharded_learner(recipe, directory)
+    return PlacedShardedLearner(made.sharded, recipe.learning, recipe.objective, seed=recipe.seed)
 
 
 class PolicyHost(AppHost):

@@ -8,15 +8,21 @@ What was played before the loss is in the store and is not played again. A loss 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from gym_core.contracts import TaskProfile
 from gym_core.errors import PalaestraError
 from gym_core.telemetry import logger
 from palaestra.heldout import validate
+from palaestra.policies import SERVING
+from palaestra.profiling import begin_with, profile_pools, sampling_of
+from palaestra.stage import on_stage
 from trainer.checkpointing import Checkpoints
 from trainer.curriculum import Curriculum
 from trainer.grpo import Event, Grpo
@@ -61,13 +67,15 @@ async def _run(line: Line) -> None:
         sigma=recipe.grpo.curriculum_sigma,
         order=recipe.grpo.curriculum,
     )
+    if recipe.grpo.profiles:
+        begin_with(curriculum, Path(recipe.grpo.profiles))
     writers = _writers(line)
 
     def on_event(event: Event) -> None:
         if event.kind == "step":
             line.view.advance(event.step + 1, event.values)
-        elif event.kind == "unvalidated":
-            log.warning("step %d was not validated: %s", event.step + 1, event.text)
+        elif event.kind in ("unvalidated", "unprofiled"):
+            log.warning("step %d: %s: %s", event.step + 1, event.kind, event.text)
 
     grpo = Grpo(
         recipe,
@@ -80,12 +88,33 @@ async def _run(line: Line) -> None:
         writers=writers,
         on_event=on_event,
         validate=partial(validate, line.agents, line.heldout_rows, recipe),
+        profile=partial(_profile_again, line),
     )
     try:
         await grpo.run()
     finally:
         for writer in writers:
             await writer.close()
+
+
+async def _profile_again(line: Line, checkpoint: Path, step: int) -> list[TaskProfile]:
+    """Profiles of the pools by a checkpoint of this run, played beside it; a resumed run goes on with the same file."""
+    recipe, folder = line.recipe, line.folder
+    with tempfile.TemporaryDirectory(prefix="palaestra-best-") as place:
+        beside = (*folder.tokenizer.iterdir(), folder.before / SERVING)
+        for path in (*(checkpoint / "model").iterdir(), *beside):
+            (Path(place) / path.name).symlink_to(path.resolve())
+        async with on_stage(Path(place), recipe, f"{folder.run_id}-profile-{step}") as stage:
+            found = await profile_pools(
+                stage.agents,
+                line.train_rows,
+                checkpoint=checkpoint.name,
+                repeats=recipe.grpo.profile_repeats,
+                sampling=sampling_of(recipe),
+                path=folder.path / f"profiles-{step:06d}.jsonl",
+            )
+    await line.store.put_profiles(found)
+    return found
 
 
 def _writers(line: Line) -> list[Writer]:

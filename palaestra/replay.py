@@ -27,6 +27,8 @@ async def replay_run(path: Path, recipe: Recipe, step: int) -> list[Compared]:
     journal = folder.path / "journal.jsonl"
     if recipe.arm == "sft" or not journal.is_file():
         raise BadRequest(f"{path} has no journal of reinforcement steps", field="replay")
+    if recipe.layout.processes > 1:
+        raise BadRequest("the step of a layout is added up in another order than one process does", field="layout")
     checkpoint, start = _nearest(folder, recipe, step)
     learner = _learner(folder, recipe, checkpoint)
     store = await Store.open(str(folder.store), create=False)

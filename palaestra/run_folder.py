@@ -9,6 +9,7 @@ runs/<id>/recipe.json          the recipe as it was run
           checkpoints/         for resuming; `latest` and `best` are links
           journal.jsonl        one line per finished step
           services.json        where its services listen while it runs
+          profiles-….jsonl     pass rates of the pools, where they were profiled again on a plateau
           summary.json  report.html  logs/  tensorboard/  wandb/
 """
 
@@ -90,6 +91,15 @@ class RunFolder:
 
     def read_json(self, name: str) -> Any:
         return msgspec.json.decode((self.path / name).read_bytes())
+
+
+def unfinished(runs_dir: Path, recipe: Recipe) -> Path | None:
+    """The newest run of this very recipe that has no summary yet."""
+    wanted = msgspec.to_builtins(recipe)
+    for path in sorted(runs_dir.glob(f"{recipe.name}-{recipe.arm}-s{recipe.seed}-*/recipe.json"), reverse=True):
+        if msgspec.json.decode(path.read_bytes()) == wanted:
+            return None if (path.parent / "summary.json").is_file() else path.parent
+    return None
 
 
 def grpo_cpu_seconds(runs_dir: Path, recipe: Recipe) -> float | None:

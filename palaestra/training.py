@@ -19,18 +19,20 @@ from typing import Any, cast
 
 import msgspec
 
-from gym_core.errors import BadRequest
 from gym_core.registry import Registry
 from gym_core.seeds import derive
 from gym_core.store import Run, Store
 from palaestra import demonstrations
-from palaestra.heldout import DEADLINE_S, Record, heldout_rows, score
 from palaestra.heldout import FILE as RECORD
+from palaestra.heldout import Record, heldout_rows, score
 from palaestra.house import connect, draw_tasks, start_agent, start_environments
 from palaestra.live import View
 from palaestra.meter import Meter
+from palaestra.refusals import refuse_what_cannot_run
 from palaestra.reinforce import reinforce
 from palaestra.run_folder import RunFolder, grpo_cpu_seconds
+from palaestra.services import WEIGHTS, Services, hand_over
+from palaestra.stage import DEADLINE_S
 from palaestra.summary import finish
 from trainer.collect import AgentPool, Row
 from trainer.config import Recipe
@@ -52,6 +54,7 @@ class Line:
     placement: Placement
     meter: Meter
     view: View
+    services: Services = field(default_factory=Services)
     connected: AsyncExitStack = field(default_factory=AsyncExitStack)
     environment_urls: dict[str, str] = field(default_factory=dict)
     learner: Handle = field(default=cast(Handle, None))
@@ -64,12 +67,23 @@ class Line:
 
 
 async def train(
-    recipe: Recipe, *, runs_dir: Path, view: View, meter: Meter, local: bool = False, resume: Path | None = None
+    recipe: Recipe,
+    *,
+    runs_dir: Path,
+    view: View,
+    meter: Meter,
+    local: bool = False,
+    resume: Path | None = None,
+    services: Services | None = None,
 ) -> dict[str, Any]:
-    """Run a recipe to its end and return its summary. Raises typed errors; the run's folder keeps what was done."""
-    _refuse_what_cannot_run(recipe)
+    """Run a recipe to its end and return its summary. Raises typed errors; the run's folder keeps what was done.
+
+    `services` that are named are used, the rest is started here.
+    """
+    services = services or Services()
+    refuse_what_cannot_run(recipe, services)
     folder = RunFolder.existing(resume) if resume else RunFolder.create(runs_dir, recipe)
-    store = await Store.open(str(folder.store))
+    store = await Store.open(services.store or str(folder.store))
     try:
         if await store.run(folder.run_id) is None:  # also when a run was killed before it got so far
             await store.create_run(
@@ -83,7 +97,7 @@ async def train(
             )
         with view:
             summary = await _train(
-                recipe, folder, store, view, meter, runs_dir, local=local, resumed=resume is not None
+                recipe, folder, store, view, meter, runs_dir, services, local=local, resumed=resume is not None
             )
         await store.finish_run(folder.run_id, "finished", summary)
         return summary
@@ -94,23 +108,6 @@ async def train(
         await store.close()
 
 
-def _refuse_what_cannot_run(recipe: Recipe) -> None:
-    """Raises BadRequest before anything is started."""
-    if recipe.base == "nano" and not recipe.checkpoint:
-        raise BadRequest(
-            f"`{recipe.name}` trains the published model and needs its checkpoint",
-            field="checkpoint",
-            hint="--set checkpoint=DIR; `palaestra plan` needs none",
-        )
-    if recipe.checkpoint and not (Path(recipe.checkpoint) / "config.json").is_file():
-        raise BadRequest(f"no checkpoint at {recipe.checkpoint}: config.json is missing", field="checkpoint")
-    layout = recipe.layout
-    if max(layout.dp, layout.ep, layout.tp, layout.cp) > 1 or layout.dp == 0:
-        raise BadRequest("a layout over several processes is not run by `train`", field="layout", hint="layout.dp=1")
-    if recipe.policy.engine != "embedded" or recipe.policy.tp > 1:
-        raise BadRequest("`train` starts the embedded engine, on one device", field="policy", hint="policy.engine")
-
-
 async def _train(
     recipe: Recipe,
     folder: RunFolder,
@@ -118,18 +115,18 @@ async def _train(
     view: View,
     meter: Meter,
     runs_dir: Path,
+    services: Services,
     *,
     local: bool,
     resumed: bool,
 ) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         view.phase("starting services")
-        placement = await _placement(local)
+        placement = await _placement(local, recipe.layout.processes + (not services.policy))
         stack.push_async_callback(placement.close)
-        line = Line(recipe, folder, store, placement, meter, view)
+        line = Line(recipe, folder, store, placement, meter, view, services)
         if not recipe.environment_actors:
-            environments = await start_environments(list(recipe.environments), folder.path / "logs", stack)
-            line.environment_urls = dict.fromkeys(recipe.environments, environments.url)
+            line.environment_urls = dict.fromkeys(recipe.environments, await _environments(line, stack))
         await _warm(line, resumed)
         stack.push_async_callback(line.connected.aclose)
         await _connect(line)
@@ -159,13 +156,11 @@ async def _phase(line: Line, name: str) -> AsyncIterator[None]:
     }
 
 
-async def _placement(local: bool) -> Placement:
+async def _placement(local: bool, actors: int) -> Placement:
     if local:
         return LocalPlacement()
-    places = [
-        {"CPU": 1.0},
-        {"CPU": 1.0},
-    ]  # the learner's and the policy's, near each other: weights go by shared memory
+    # The learner's and the policy's, near each other: weights go by shared memory.
+    places = [{"CPU": 1.0}] * actors
     return await asyncio.to_thread(partial(RayPlacement, os.environ.get("RAY_ADDRESS"), bundles=places))
 
 
@@ -203,6 +198,9 @@ async def _warm(line: Line, resumed: bool) -> None:
 
         await warm_start(line.learner, samples, recipe.sft, seed=recipe.seed, lessons=lessons, on_step=on_step)
         await line.learner.call("save_model", str(folder.before), str(folder.tokenizer))
+    if recipe.layout.processes > 1:  # the warm start was one process's: Muon wants whole matrices
+        await line.placement.renew()
+        await _place_learner(line, str(folder.before))
 
 
 def _saved(directory: Path) -> bool:
@@ -210,10 +208,14 @@ def _saved(directory: Path) -> bool:
 
 
 async def _place_learner(line: Line, directory: str | None) -> None:
-    """Fresh weights for the run's tokenizer, or those of a checkpoint."""
+    """Fresh weights for the run's tokenizer, or those of a checkpoint: these in the recipe's layout."""
     from model.tokenizer import Tokenizer
-    from palaestra.placed import place_learner
+    from palaestra.placed import place_learner, place_sharded_learner
 
+    processes = line.recipe.layout.processes
+    if directory is not None and processes > 1:
+        line.learner = await line.placement.place_ranks(processes, place_sharded_learner, line.recipe, 1, directory)
+        return
     vocab_size = Tokenizer.load(line.folder.tokenizer).vocab_size
     line.learner = await line.placement.place(place_learner, line.recipe, vocab_size, 1, directory)
 
@@ -245,32 +247,26 @@ def _write_demonstrations(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
 
 async def _connect(line: Line) -> None:
     """Policy server, agent server, publisher and task pools."""
-    from palaestra.placed import PolicyHost
-    from policy_server.config import PolicyConfig
-
     recipe, folder, stack = line.recipe, line.folder, line.connected
     line.view.phase("starting policy and agent")
-    settings = PolicyConfig(
-        checkpoint=str(folder.before), num_slots=192, enable_thinking=False, deterministic=recipe.policy.deterministic
-    )
-    if recipe.policy.max_length:
-        settings = msgspec.structs.replace(settings, max_length=recipe.policy.max_length)
-    line.policy = await line.placement.place(PolicyHost, settings)
-    policy_url = await line.policy.call("url")
+    policy_url = await _policy(line)
     if recipe.environment_actors:
         line.environment_urls = await _place_environments(line)
-    urls = {name: f"{url}/{name}" for name, url in line.environment_urls.items()}
-    agent = await start_agent(urls, policy_url, folder.store, folder.path / "logs", stack)
-    hosts = list(dict.fromkeys(line.environment_urls.values()))
-    services = {f"environments-{number}" if number else "environments": url for number, url in enumerate(hosts)}
-    services |= {"agent": agent.url, "policy": policy_url}
-    folder.write_json("services.json", services)  # for dashboards, while they run
-    agent_client = await stack.enter_async_context(connect(agent.url, retries=0))
+    agent_url = line.services.agent
+    if not agent_url:
+        urls = {name: f"{url}/{name}" for name, url in line.environment_urls.items()}
+        store = line.services.store or folder.store
+        agent_url = (await start_agent(urls, policy_url, store, folder.path / "logs", stack)).url
+    _tell_services(line, agent_url, policy_url)
+    agent_client = await stack.enter_async_context(connect(agent_url, retries=0))
     line.agents = AgentPool(agent_client, run_id=folder.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
     policy_client = await stack.enter_async_context(connect(policy_url))
     vocab_size = await line.learner.call("vocab_size")
     line.publisher = WeightPublisher(
-        policy_client, probe_rows(vocab_size, seed=recipe.seed), gate=recipe.grpo.mismatch_gate
+        policy_client,
+        probe_rows(vocab_size, seed=recipe.seed),
+        gate=recipe.grpo.mismatch_gate,
+        directory=_weights_folder(line),
     )
     stack.push_async_callback(line.publisher.close)
     line.heldout_rows = await heldout_rows(line.environment_urls, recipe)
@@ -278,6 +274,13 @@ async def _connect(line: Line) -> None:
         line.train_rows[name] = await draw_tasks(
             line.environment_urls[name], name, seed=recipe.seed, level=mix.level, count=mix.tasks, split="train"
         )
+
+
+async def _environments(line: Line, stack: AsyncExitStack) -> str:
+    """Where all environments are served: as was named, else by a process started now."""
+    if line.services.environments:
+        return line.services.environments.rstrip("/")
+    return (await start_environments(list(line.recipe.environments), line.folder.path / "logs", stack)).url
 
 
 async def _place_environments(line: Line) -> dict[str, str]:
@@ -293,12 +296,45 @@ async def _place_environments(line: Line) -> dict[str, str]:
     return found
 
 
+def _tell_services(line: Line, agent_url: str, policy_url: str) -> None:
+    """For dashboards, while they run."""
+    hosts = list(dict.fromkeys(line.environment_urls.values()))
+    services = {f"environments-{number}" if number else "environments": url for number, url in enumerate(hosts)}
+    line.folder.write_json("services.json", services | {"agent": agent_url, "policy": policy_url})
+
+
 async def _connect_again(line: Line) -> None:
     """New places for learner and policy, after one of them was lost; the learner takes its state from a checkpoint."""
     await line.connected.aclose()
     await line.placement.renew()
     await _place_learner(line, str(line.folder.before))
     await _connect(line)
+
+
+async def _policy(line: Line) -> str:
+    """Where the warm start is served: by the server that was named, else by an engine placed now."""
+    from palaestra.placed import PolicyHost
+    from policy_server.config import PolicyConfig
+
+    recipe, folder = line.recipe, line.folder
+    settings: dict[str, Any] = {"num_slots": 192, "enable_thinking": False}
+    settings["deterministic"] = recipe.policy.deterministic
+    if recipe.policy.max_length:
+        settings["max_length"] = recipe.policy.max_length
+    if line.services.policy:
+        await hand_over(line.services, folder.before.absolute(), folder.run_id, **settings)
+        return line.services.policy
+    line.policy = await line.placement.place(PolicyHost, PolicyConfig(checkpoint=str(folder.before), **settings))
+    return str(await line.policy.call("url"))
+
+
+def _weights_folder(line: Line) -> Path | None:
+    """A folder that the named policy server sees too; None for one of the publisher's own."""
+    if not line.services.policy:
+        return None
+    folder = Path(line.services.shared).absolute() / WEIGHTS
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 async def _evaluate(line: Line, name: str, model_dir: Path, recalled: Recall | None = None) -> dict[str, Evaluation]:

@@ -21,10 +21,11 @@ from policy_server.echo import echo_of, unsampled
 from policy_server.engine import Engine
 from policy_server.params import refuse, require_model
 from policy_server.prompts import Prompts
-from policy_server.requests import Backend
+from policy_server.requests import Backend, WeightHolder
 from policy_server.score import score
 from policy_server.token_routes import DetokenizeParams, TokenizeParams, detokenize, tokenize
 from policy_server.turns import read_turn, write_turn
+from policy_server.vllm.backend import VllmBackend
 from policy_server.weights import WeightsParams, load_weights
 
 _NOW = frozenset({"running", "waiting", "commands", "free_slots"})
@@ -41,12 +42,12 @@ def build_app(
     app[BACKEND] = backend
     Routes(backend, Prompts(tokenizer), config or PolicyConfig()).add_to(app)
     harden(app, "policy", token, error_body=openai_error)
-    if isinstance(backend, Engine):
+    if isinstance(backend, Engine | VllmBackend):
         _publish_stats(backend, app[DOOR].metrics)
     return app
 
 
-def _publish_stats(engine: Engine, metrics: Metrics) -> None:
+def _publish_stats(engine: Engine | VllmBackend, metrics: Metrics) -> None:
     """The engine's counts under /metrics, read when they are asked for."""
     for name in engine.stats:
         metric, about = f"palaestra_policy_{name}", f"Policy engine: {name.replace('_', ' ')}"
@@ -56,7 +57,7 @@ def _publish_stats(engine: Engine, metrics: Metrics) -> None:
             metrics.read_counter(metric, about).read(partial(_stat, engine, name))
 
 
-def _stat(engine: Engine, name: str) -> float:
+def _stat(engine: Engine | VllmBackend, name: str) -> float:
     return engine.stats[name]
 
 
@@ -148,12 +149,18 @@ class Routes:
 
     async def score(self, request: web.Request) -> web.Response:
         params: ScoreParams = await read_json(request, ScoreParams)
-        scores, version = await score(self._engine(), params.token_ids)
+        if isinstance(self.backend, WeightHolder):
+            scores, version = await self.backend.score(params.token_ids)
+        else:
+            scores, version = await score(self._engine(), params.token_ids)
         return json_reply({"logprobs": [row.tolist() for row in scores], "policy_version": version})
 
     async def weights(self, request: web.Request) -> web.Response:
         params: WeightsParams = await read_json(request, WeightsParams)
-        checksums = await load_weights(self._engine(), params)
+        if isinstance(self.backend, WeightHolder):
+            checksums = await self.backend.load_weights(params.path, params.version, params.checksums)
+        else:
+            checksums = await load_weights(self._engine(), params)
         return json_reply({"version": self.backend.version, "checksums": checksums})
 
     def _engine(self) -> Engine:

@@ -30,7 +30,7 @@ class WeightsParams(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 async def load_weights(engine: Engine, params: WeightsParams) -> dict[str, str]:
     """Take weights from disk. Returns the checksums of what is now served. Raises `BadRequest`, `Conflict`."""
-    tensors = await asyncio.to_thread(_read, Path(params.path))
+    tensors = await asyncio.to_thread(read_weights, Path(params.path))
     return await publish(engine, tensors, params.version, params.checksums)
 
 
@@ -43,7 +43,7 @@ async def publish(
     another shape, or a checksum differs.
     """
     if checksums:
-        _compare(checksums, await asyncio.to_thread(checkpoint.checksum, tensors.items()))
+        compare_checksums(checksums, await asyncio.to_thread(checkpoint.checksum, tensors.items()))
 
     def load() -> dict[str, str]:
         if version <= engine.version:
@@ -63,7 +63,8 @@ def served_checksums(engine: Engine) -> dict[str, str]:
     return checkpoint.checksum(checkpoint.state_tensors(engine.model))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or of a folder of them. Raises `BadRequest`."""
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise BadRequest(f"there are no weights at {path}", field="path", hint="give a safetensors file or its folder")
@@ -76,7 +77,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _compare(expected: Mapping[str, str], found: Mapping[str, str]) -> None:
+def compare_checksums(expected: Mapping[str, str], found: Mapping[str, str]) -> None:
     """Raises `Conflict` naming the first tensor that is not the one expected."""
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):

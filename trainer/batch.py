@@ -15,7 +15,7 @@ def to_samples(
     """Samples in the order of groups, members and traces. A member without an advantage gives none.
 
     With `mask_truncated` a truncated rollout has counted in its group's baseline but is not trained on. All traces of
-    a rollout carry its advantage.
+    a rollout carry its advantage; recorded experts travel along, to be replayed.
     """
     samples = []
     for group, values in zip(groups, advantages, strict=True):
@@ -23,7 +23,7 @@ def to_samples(
             if advantage is None or (mask_truncated and member.rollout.outcome is Outcome.TRUNCATED):
                 continue
             samples += [
-                Sample(trace.token_ids, trace.loss_mask, trace.logprobs, advantage)
+                Sample(trace.token_ids, trace.loss_mask, trace.logprobs, advantage, trace.routed_experts)
                 for trace in member.traces
                 if trace.loss_mask.any()
             ]

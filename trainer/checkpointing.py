@@ -35,7 +35,8 @@ _NAME = re.compile(r"step-(\d+)(?:~(\d+))?")
 class State(msgspec.Struct, kw_only=True):
     """What a resume needs beside the learner: the next step to do, the curriculum, the tasks that are drawn already.
 
-    `score`: held-out reward of these weights, where they were validated.
+    `score`: held-out reward of these weights, where they were validated. `plateau_best`: the step whose checkpoint the
+    pools are profiled with on a plateau (trainer/plateau.py), which stays; not always that of the highest `score`.
     """
 
     step: int
@@ -45,11 +46,15 @@ class State(msgspec.Struct, kw_only=True):
     drawn: dict[int, Drawn] = {}
     score: float | None = None
     extra: dict[str, Any] = {}
+    plateau_best: int | None = None
     checkpoint_version: int = CHECKPOINT_VERSION
 
 
 class Checkpoints:
-    """The checkpoints of one run, written by one process; the newest `keep` stay, and the best."""
+    """The checkpoints of one run, written by one process.
+
+    The newest `keep` stay, the one with the highest held-out reward (`best`), and the plateau's best (`plateau_best`).
+    """
 
     def __init__(self, directory: Path, keep: int = 2) -> None:
         self.directory, self.keep = directory, keep
@@ -73,7 +78,7 @@ class Checkpoints:
                 self._link(LATEST, final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)  # after the rename there is nothing; before it, room is made
-        self._prune()
+        self._prune(state.plateau_best)
         return final
 
     def all(self) -> list[Path]:
@@ -86,6 +91,10 @@ class Checkpoints:
     def latest(self) -> Path | None:
         found = self.all()
         return found[-1] if found else None
+
+    def of(self, step: int) -> Path | None:
+        """The step's checkpoint, the newest where it was saved again; None where there is none."""
+        return next((path for path in self.all() if _order(path)[0] == step), None)
 
     def best(self) -> Path | None:
         """The one with the highest held-out reward, the earliest of equals; None where nothing was validated."""
@@ -117,9 +126,11 @@ class Checkpoints:
         fresh.rename(self.directory / name)
         _sync_directory(self.directory)
 
-    def _prune(self) -> None:
+    def _prune(self, plateau_best: int | None) -> None:
         """Drop what is too old and what was replaced; best is linked anew first, so no link shows what is gone."""
         kept = set(self.all()[-self.keep :])
+        if plateau_best is not None and (reached := self.of(plateau_best)) is not None:
+            kept.add(reached)
         if (best := self.best()) is not None:
             self._link(BEST, best)
             kept.add(best)
@@ -166,8 +177,8 @@ def read_state(path: Path) -> State:
 
 
 def check_recipe(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raises BadRequest naming what differs: a run resumes with the recipe it was started with."""
-    differing = sorted(key for key in set(saved) | set(now) if saved.get(key) != now.get(key))
+    """Raises BadRequest naming what differs: a run resumes with the recipe it was started with, in any layout."""
+    differing = sorted(key for key in (set(saved) | set(now)) - {"layout"} if saved.get(key) != now.get(key))
     if differing:
         raise BadRequest(
             f"the checkpoint's recipe differs in {', '.join(f'`{key}`' for key in differing)}",

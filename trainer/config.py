@@ -90,7 +90,10 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     `mismatch_gate`: the largest `token_mult_prob_error` that may train.
     `curriculum_start`, `_end`, `_sigma`: the Gaussian over pass rate; its mean goes from start to end. `curriculum` may
     be `random` instead, which draws without looking at pass rates.
-    `profile_repeats`: tries per task to profile the pools before the first step, 0 for none.
+    `profile_repeats`: tries per task to profile the pools before the first step, 0 for none. `profiles`: a file that
+    `palaestra profile` wrote, to begin with instead.
+    `plateau_patience`: after so many validations in a row that are not better than the best by `plateau_margin`, the
+    pools are profiled again with the best checkpoint; 0 for never.
     """
 
     steps: int = 60
@@ -110,10 +113,15 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     curriculum_end: float = 0.4
     curriculum_sigma: float = 0.25
     profile_repeats: int = 0
+    profiles: str = ""
+    plateau_patience: int = 0
+    plateau_margin: float = 0.01
 
     def __post_init__(self) -> None:
         _positive(self, "prompts_per_step", "group_size", "minibatches", "lr", "grad_clip", "temperature")
         _positive(self, "max_output_tokens", "tokens_per_microbatch", "curriculum_sigma")
+        if min(self.profile_repeats, self.plateau_patience, self.plateau_margin) < 0:
+            raise ValueError("`profile_repeats`, `plateau_patience` and `plateau_margin` are 0 or more")
         if self.mismatch_gate < 1.0:
             raise ValueError(
                 f"`mismatch_gate` bounds a mean of exp|d|, which is never under 1, not {self.mismatch_gate}"
@@ -263,6 +271,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
         if self.checkpoint and self.arm == "sft":
             raise ValueError("the `sft` arm is more warm start, and a run from a `checkpoint` has none")
+        if self.grpo.plateau_patience and not (self.eval.every and self.grpo.profile_repeats):
+            raise ValueError(
+                "`grpo.plateau_patience` counts validations and profiles again: set `eval.every` and "
+                "`grpo.profile_repeats` too"
+            )
         if not self.environments:
             raise ValueError("`environments` is empty: a recipe trains on at least one")
         if self.overlap.steps and self.objective.importance == "off":

@@ -114,9 +114,8 @@ class Curriculum:
                 rate = pool.pass_rate(task_id)
                 log_weight = 0.0
                 if self.order == "gaussian":
-                    log_weight = -((rate - self.mean(step)) ** 2) / (2 * self.sigma**2) - math.log(
-                        density[bin_of(rate)]
-                    )
+                    distance = (rate - self.mean(step)) ** 2 / (2 * self.sigma**2)
+                    log_weight = -distance - math.log(density[bin_of(rate)])
                 keys[task_id] = log_weight - math.log(-math.log(random.random() or 5e-324))  # Gumbel: top k of these
             taken = sorted(candidates, key=keys.__getitem__, reverse=True)[: pool.quota - len(drawn)]
             drawn += taken
@@ -124,13 +123,18 @@ class Curriculum:
         return drawn
 
     def _histogram_metrics(self, rates: Sequence[float], step: int) -> dict[str, float]:
-        """Achieved against target over the pass-rate bins: means and KL(achieved ‖ target)."""
+        """Achieved against target over the pass-rate bins: shares, means and KL(achieved ‖ target)."""
         centres = [(b + 0.5) / BINS for b in range(BINS)]
         target = [math.exp(-((c - self.mean(step)) ** 2) / (2 * self.sigma**2)) for c in centres]
         norm = math.fsum(target)
         achieved = Counter(bin_of(rate) for rate in rates)
         kl = math.fsum(n / len(rates) * math.log(n / len(rates) * norm / target[b]) for b, n in achieved.items())
-        return {
+        shares = {
+            f"curriculum/{kind}/{b / BINS:.1f}": share
+            for b in range(BINS)
+            for kind, share in (("target", target[b] / norm), ("achieved", achieved[b] / len(rates)))
+        }
+        return shares | {
             "curriculum/target_mean": self.mean(step),
             "curriculum/achieved_mean": math.fsum(rates) / len(rates),
             "curriculum/histogram_kl": kl,

@@ -11,11 +11,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
-from gym_core.contracts import Sampling
-from gym_core.errors import PalaestraError
+from gym_core.contracts import Sampling, TaskProfile
+from gym_core.errors import BadRequest, PalaestraError
 from trainer.advantage import group_advantages, trainable_reward
 from trainer.batch import to_samples
 from trainer.checkpointing import Checkpoints, State, check_recipe, read_state
@@ -29,6 +30,7 @@ from trainer.journal import Journal, check_draw
 from trainer.metrics import Writer
 from trainer.pack import Sample
 from trainer.placement import Handle
+from trainer.plateau import Plateau
 from trainer.played import PlayedGroup
 from trainer.publisher import WeightPublisher
 from trainer.recall import Recall
@@ -42,7 +44,7 @@ STAGES = ("draw", "collect", "shape", "train", "commit", "publish", "validate", 
 @dataclass(slots=True, frozen=True)
 class Event:
     """Something the live view may show: `start`, `resume`, `profile`, `rollouts`, `step`, `checkpoint`, `failed`,
-    `unvalidated`, and `stage` when one of `STAGES` begins."""
+    `unvalidated`, `unprofiled`, and `stage` when one of `STAGES` begins."""
 
     kind: str
     step: int
@@ -53,6 +55,9 @@ class Event:
 OnEvent = Callable[[Event], None]
 Validator = Callable[[int, Recall | None], Awaitable[Mapping[str, float]]]
 """Held-out metrics after so many steps; with a Recall, finished rollouts of an earlier try are taken from the store."""
+
+Profiler = Callable[[Path, int], Awaitable[Sequence[TaskProfile]]]
+"""Profiles of every pool's tasks by the checkpoint in this folder, before so many steps; goes on where it broke off."""
 
 
 def version_of(step: int) -> int:
@@ -83,8 +88,10 @@ class Grpo:
         on_event: OnEvent | None = None,
         shape: Shaper | None = None,
         validate: Validator | None = None,
+        profile: Profiler | None = None,
     ) -> None:
-        self.recipe, self.validate = recipe, validate
+        self.recipe, self.validate, self.profile = recipe, validate, profile
+        self.plateau = Plateau()
         self.learner, self.agents, self.publisher = learner, agents, publisher
         self.curriculum, self.journal, self.checkpoints = curriculum, journal, checkpoints
         self.writers, self.on_event = writers, on_event
@@ -93,6 +100,7 @@ class Grpo:
         self._committed = {entry.step: entry for entry in journal.entries()}
         self._ahead: dict[int, asyncio.Task[list[PlayedGroup]]] = {}
         self._trained = -1
+        self._scores: dict[int, float] = {}
         self.sampling = Sampling(
             temperature=recipe.grpo.temperature, top_p=1.0, max_output_tokens=recipe.grpo.max_output_tokens
         )
@@ -151,16 +159,19 @@ class Grpo:
         began = time.perf_counter()
         metrics = await self.step(step)
         metrics["total_step_time"] = time.perf_counter() - began
-        metrics |= await self._validate(step + 1)
+        found = await self._validate(step + 1)
+        leads = self._see(step + 1, found)
+        metrics |= found
         self._enter("write", step)
         for writer in self.writers:
             await writer.write(step, metrics)
         self._emit("step", step, metrics)
-        score = metrics.get("val/reward")
-        due = (step + 1) % self.recipe.checkpoint_every == 0 or step + 1 == self.recipe.grpo.steps
-        if due or (score is not None and score > self.checkpoints.best_score()):
+        last = step + 1 == self.recipe.grpo.steps
+        if (step + 1) % self.recipe.checkpoint_every == 0 or last or leads or self.plateau.due:
             self._enter("checkpoint", step)
-            await self.save(step + 1, score)
+            await self.save(step + 1)
+        if not last:
+            await self._profile_again(step + 1)
 
     def _draw(self, step: int) -> list[Row]:
         """The step's rows; one that the journal has must be drawn as it was."""
@@ -229,6 +240,32 @@ class Grpo:
             return {}
         return {**found, "validation_time": time.perf_counter() - began}
 
+    def _see(self, done: int, found: Mapping[str, float]) -> bool:
+        """Take a validation in: whether its weights are to be kept, as the best so far or as the plateau's best."""
+        score = found.get("val/reward")
+        if score is None:
+            return False
+        grpo, highest = self.recipe.grpo, self.checkpoints.best_score()
+        self._scores[done] = score
+        ahead = self.plateau.see(done, score, patience=grpo.plateau_patience, margin=grpo.plateau_margin)
+        return ahead or score > highest
+
+    async def _profile_again(self, step: int) -> None:
+        """On a plateau: profile the pools with its best checkpoint. Where that fails, the old profiles stay."""
+        if not self.plateau.due or self.profile is None or self.plateau.best_step is None:
+            return
+        best = self.checkpoints.of(self.plateau.best_step)
+        try:
+            if best is None:
+                raise BadRequest(f"step {self.plateau.best_step} has no checkpoint any more", field="checkpoints")
+            found = await self.profile(best, step)
+            dropped = self.curriculum.profile(found)
+            self._emit("profile", step, {"tasks": len(found), "dropped": dropped}, best.name)
+        except PalaestraError as error:
+            self._emit("unprofiled", step, {}, str(error))
+        self.plateau.due = False
+        await self.save(step)
+
     async def _keep(self, step: int, error: PalaestraError) -> None:
         """Save what is whole when a step has failed. What cannot be saved is noted on the error, not raised."""
         if isinstance(error, DiskFull):
@@ -265,8 +302,12 @@ class Grpo:
         await self.learner.call("load", str(found), self.recipe.grpo.lr)
         self.curriculum.load_state_dict(state.curriculum)
         self.draws.load_state_dict(state.drawn)
+        self.plateau = msgspec.convert(state.extra.get("plateau", {}), Plateau)
+        if state.score is not None:
+            self._scores[state.step] = state.score
         await self.publisher.publish(self.learner, version_of(state.step))
         self._emit("resume", state.step, {}, found.name)
+        await self._profile_again(state.step)
         return state.step
 
     async def _profile(self) -> None:
@@ -288,8 +329,8 @@ class Grpo:
             rewards = [r for r in (trainable_reward(m.rollout) for m in group.members) if r is not None]
             self.curriculum.update(group.environment, group.task_id, rewards, str(version_of(step)))
 
-    async def save(self, step: int, score: float | None = None) -> None:
-        """A checkpoint from which `step` is the next to do; `score` is the held-out reward of its weights."""
+    async def save(self, step: int) -> None:
+        """A checkpoint from which `step` is the next to do, with its held-out reward where it is known."""
         path = await self.checkpoints.save(
             self.learner,
             State(
@@ -298,7 +339,9 @@ class Grpo:
                 recipe=msgspec.to_builtins(self.recipe),
                 curriculum=self.curriculum.state_dict(),
                 drawn=self.draws.state_dict(),
-                score=score,
+                score=self._scores.get(step),
+                extra={"plateau": self.plateau.state_dict()},
+                plateau_best=self.plateau.best_step,
             ),
         )
         self._emit("checkpoint", step, {}, str(path))

@@ -15,7 +15,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from gym_core.nearest import hint
 from gym_core.seeds import derive, rng
 from model import checkpoint
 from model.config import HybridConfig
+from model.routing import replay_experts
 from model.stack import HybridModel
 from trainer import optim, router
 from trainer.config import GrpoRecipe, ObjectiveRecipe, Recipe
@@ -64,7 +66,7 @@ class Learner:
             raise BadRequest(f"no phase is called {phase!r}", field="phase", hint="sft or grpo")
         if phase == "grpo":
             self.model.freeze_router()
-            self.reference = _frozen_copy(self.model) if self.objective.kl_coef else None
+            self.reference = self._anchor() if self.objective.kl_coef else None
         self.phase = phase
         self.optimizer = optim.build(self.model, "muon" if phase == "sft" else "adamw", lr)
 
@@ -89,7 +91,7 @@ class Learner:
             aux_total += 0.0 if aux is None else float(aux.detach())
             entropy_sum += float(entropy.detach().sum())
         norm = self._apply(self.recipe.grad_clip, lr_scale, total + aux_total)
-        load = router.balance(self.model, self.recipe.expert_bias_rate)
+        load = self._balance(self.recipe.expert_bias_rate)
         return {
             "sft/loss": total,
             **({"sft/aux_loss": aux_total} if aux_loss_coef else {}),
@@ -139,7 +141,7 @@ class Learner:
         share = counted_besides / len(minibatches)
         normalisers = [self.normaliser(samples) + share for samples in minibatches]
         metrics.sum("global_valid_toks", sum(map(_num_trained, minibatches)))
-        mismatch = Mismatch()
+        mismatch, own = Mismatch(), Metrics()
         old: list[list[Tensor | None]] = [[None] * len(packed[0])]
         old += [[self._old_logprobs(batch, mismatch) for batch in batches] for batches in packed[1:]]
         lr_scale = optim.warmup(step, self.recipe.warmup)
@@ -147,19 +149,27 @@ class Learner:
             self.model.train()
             loss = 0.0
             for batch, known in zip(batches, old[number], strict=True):
-                loss += self._accumulate(batch, known, normalisers[number], mismatch, metrics)
+                loss += self._accumulate(batch, known, normalisers[number], mismatch, own)
+            loss = self._summed(loss)
             if number == 0:
                 self._check(mismatch, metrics)
             metrics.mean("loss", loss, 1)
             metrics.mean("grad_norm", self._apply(self.recipe.grad_clip, lr_scale, loss), 1)
+        metrics.merge(self._merged(own))
         metrics.last("lr", self.recipe.lr * lr_scale)
-        for name, value in router.balance(self.model, self.recipe.expert_bias_rate).items():
+        for name, value in self._balance(self.recipe.expert_bias_rate).items():
             metrics.last(name, value)
 
     def _accumulate(
         self, batch: MicroBatch, old: Tensor | None, normaliser: float, mismatch: Mismatch, metrics: Metrics
     ) -> float:
         """Forward, backward and counts of one micro-batch; returns its share of the loss."""
+        with self._replayed(batch):  # open in the backward too: layers that are computed again choose again
+            return self._accumulate_replayed(batch, old, normaliser, mismatch, metrics)
+
+    def _accumulate_replayed(
+        self, batch: MicroBatch, old: Tensor | None, normaliser: float, mismatch: Mismatch, metrics: Metrics
+    ) -> float:
         o = self.objective
         logprobs, entropy = self._forward(batch)
         on_policy = old is None
@@ -190,13 +200,13 @@ class Learner:
 
     def _reference_logprobs(self, batch: MicroBatch) -> Tensor:
         assert self.reference is not None
-        with torch.no_grad():
+        with torch.no_grad(), self._replayed(batch, self.reference):
             logprobs, _ = self._forward(batch, self.reference)
         return logprobs
 
     def _old_logprobs(self, batch: MicroBatch, mismatch: Mismatch) -> Tensor:
         self.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self._replayed(batch):
             logprobs, _ = self._forward(batch)
         mismatch.add(logprobs, batch.gen_logprobs, self._weights(batch, logprobs))
         return logprobs
@@ -219,13 +229,12 @@ class Learner:
             mismatch.check(self.recipe.mismatch_gate)
         except PalaestraError:
             self.optimizer.zero_grad()
-            router.balance(self.model, 0.0)
+            self._balance(0.0)
             raise
 
     def _apply(self, grad_clip: float, lr_scale: float, loss: float) -> float:
         """Clip, step, clear; returns the norm before clipping. Raises NonFinite with nothing applied."""
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
-        norm = float(nn.utils.clip_grad_norm_(parameters, grad_clip))
+        norm = self._clip(grad_clip)
         if not np.isfinite([norm, loss]).all():
             self.optimizer.zero_grad()
             raise NonFinite(f"loss {loss} with gradient norm {norm}", stage="learner", server="trainer")
@@ -234,13 +243,49 @@ class Learner:
         self.optimizer.zero_grad()
         return norm
 
-    def _forward(self, batch: MicroBatch, model: HybridModel | None = None) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and entropy of the trained tokens [M], at the sampling temperature."""
-        model = model or self.model
+    def _clip(self, max_norm: float) -> float:
+        """Scale the gradients to a norm of at most `max_norm`; returns the norm before."""
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        return float(nn.utils.clip_grad_norm_(parameters, max_norm))
+
+    def _balance(self, rate: float) -> dict[str, float]:
+        return router.balance(self.model, rate)
+
+    def _summed(self, loss: float) -> float:
+        """The loss of all replicas of the data; here is one. So for the two below."""
+        return loss
+
+    def _merged(self, own: Metrics) -> Metrics:
+        return own
+
+    def _scores(self, own: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+        return own
+
+    def _replay_rows(self, experts: Tensor) -> Tensor:
+        return experts
+
+    @contextmanager
+    def _replayed(self, batch: MicroBatch, model: HybridModel | None = None) -> Iterator[None]:
+        """Where the sampler recorded its experts, passes over the batch take them (routing replay, 2510.11370)."""
+        if batch.experts is None:
+            yield
+            return
+        with replay_experts(model or self.model, self._replay_rows(batch.experts)):
+            yield
+
+    def _forward(
+        self, batch: MicroBatch, model: HybridModel | None = None, temperature: float | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropy of the trained tokens [M], at the sampling temperature unless told."""
+        model, temperature = model or self.model, temperature or self.temperature
         hidden = model(batch.token_ids, batch.cu_seqlens).index_select(0, batch.rows)
-        if self.temperature != 1.0:
-            hidden = hidden / self.temperature  # the head is linear: scaling its input is scaling the logits
+        if temperature != 1.0:
+            hidden = hidden / temperature  # the head is linear: scaling its input is scaling the logits
         return model.token_logprobs(hidden, batch.targets)
+
+    def _anchor(self) -> HybridModel:
+        """The model as it is now, for reading only."""
+        return copy.deepcopy(self.model).requires_grad_(False).eval()
 
     @property
     def temperature(self) -> float:
@@ -262,9 +307,9 @@ class Learner:
         self.model.eval()
         with torch.no_grad():
             for batch in self._pack(samples):
-                hidden = self.model(batch.token_ids, batch.cu_seqlens)
-                logprobs, _ = self.model.token_logprobs(hidden[batch.rows], batch.targets)
+                logprobs, _ = self._forward(batch, temperature=1.0)
                 out.update(batch.unpack(logprobs, samples))
+        out = self._scores(out)
         return [out[index].astype(np.float32) for index in range(len(samples))]
 
     def state_dict(self) -> dict[str, Any]:
@@ -288,9 +333,13 @@ class Learner:
             save_file(tensors, str(path))
         return checkpoint.checksum(tensors.items())
 
+    def write_model(self, directory: Path, also: Callable[[Path], None] | None = None) -> None:
+        """The model under its released names; `also` writes beside it before the folder is in place."""
+        checkpoint.save_pretrained(self.model, directory, also)
+
     def save(self, directory: str | Path) -> None:
         """Model and optimizer into a directory that exists."""
-        checkpoint.save_pretrained(self.model, Path(directory) / "model")
+        self.write_model(Path(directory) / "model")
         if self.reference is not None:
             checkpoint.save_pretrained(self.reference, Path(directory) / "reference")
         path = Path(directory) / "learner.pt"
@@ -308,11 +357,6 @@ class Learner:
         if self.reference is not None:
             anchor = _read_model(Path(directory) / "reference", self.model.dtype)
             checkpoint.load_tensors(self.reference, dict(checkpoint.state_tensors(anchor)))
-
-
-def _frozen_copy(model: HybridModel) -> HybridModel:
-    """The model as it is now, for reading only."""
-    return copy.deepcopy(model).requires_grad_(False).eval()
 
 
 def _own(tensor: Tensor) -> Tensor:
@@ -337,8 +381,10 @@ def build_learner(recipe: Recipe, directory: str | None = None) -> Learner:
     Raises BadRequest naming the override of `[model]` that does not fit.
     """
     if directory is not None:
-        return Learner(_read_model(Path(directory)), recipe.learning, recipe.objective, seed=recipe.seed)
-    model = HybridModel(model_config(recipe), seed=derive(recipe.seed, "model"))
+        model = _read_model(Path(directory))
+    else:
+        model = HybridModel(model_config(recipe), seed=derive(recipe.seed, "model"))
+    model.recompute(recipe.layout.recompute)
     return Learner(model, recipe.learning, recipe.objective, seed=recipe.seed)
 
 

@@ -110,6 +110,16 @@ class Mismatch:
         worst = float(log_ratio.abs().max())
         self.abs_max = math.nan if math.isnan(worst) else max(self.abs_max, worst)
 
+    def merge(self, other: Mismatch) -> None:
+        """Take another's tokens in."""
+        self.num_tokens += other.num_tokens
+        self.num_masked += other.num_masked
+        self.mult_sum += other.mult_sum
+        self.kl_sum += other.kl_sum
+        self.weight_sum += other.weight_sum
+        worst = (self.abs_max, other.abs_max)
+        self.abs_max = math.nan if any(map(math.isnan, worst)) else max(worst)
+
     @property
     def token_mult_prob_error(self) -> float:
         return self.mult_sum / self.num_tokens if self.num_tokens else 1.0

@@ -4,6 +4,7 @@ A **sample** is one trace with its rollout's advantage. Samples are laid end to 
 begins (mandatory: without it state would leak from one sample into the next). Only trained tokens reach the head:
 
     token_ids  [T]   p0 p1 a2 a3 | p0 a1 ...
+    experts    [T, layers, k]   experts the sampler chose, -1 where it recorded none (None: nowhere)
     rows       [M]   positions whose hidden state predicts a trained token: t - 1
     targets    [M]   the trained tokens themselves: t
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,18 +24,24 @@ from torch import Tensor
 
 @dataclass(slots=True)
 class Sample:
-    """token_ids i32[n]; loss_mask bool[n], False at 0; logprobs f32[n] as sampled (0 elsewhere); one advantage."""
+    """token_ids i32[n]; loss_mask bool[n], False at 0; logprobs f32[n] as sampled (0 elsewhere); one advantage;
+    routed_experts, any integers [n, MoE layers, top_k], negative where the learner shall choose, or None."""
 
     token_ids: np.ndarray
     loss_mask: np.ndarray
     logprobs: np.ndarray
     advantage: float = 0.0
+    routed_experts: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not (len(self.token_ids) == len(self.loss_mask) == len(self.logprobs)):
             raise ValueError(
                 f"a sample's arrays differ in length: {len(self.token_ids)} tokens, "
                 f"{len(self.loss_mask)} mask, {len(self.logprobs)} logprobs"
+            )
+        if self.routed_experts is not None and len(self.routed_experts) != len(self.token_ids):
+            raise ValueError(
+                f"a sample of {len(self.token_ids)} tokens has experts recorded for {len(self.routed_experts)}"
             )
         if len(self.loss_mask) and self.loss_mask[0]:
             raise ValueError("the first token of a sample cannot be trained on: nothing predicts it")
@@ -58,6 +66,7 @@ class MicroBatch:
     gen_logprobs: Tensor
     advantages: Tensor
     sequence: Tensor
+    experts: Tensor | None = None
 
     @property
     def num_sequences(self) -> int:
@@ -66,8 +75,9 @@ class MicroBatch:
     def to(self, device: torch.device) -> MicroBatch:
         if device.type == "cpu":
             return self
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "indices"}
-        return MicroBatch(self.indices, **moved)
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in values.items()}
+        return MicroBatch(**moved)
 
     def unpack(self, values: Tensor, samples: Sequence[Sample]) -> dict[int, np.ndarray]:
         """The way back: values [M] as one full-length array per sample, 0 where not trained, by its index."""
@@ -124,4 +134,16 @@ def _micro_batch(samples: Sequence[Sample], indices: list[int], dtype: torch.dty
         gen_logprobs=torch.from_numpy(logprobs).to(dtype),
         advantages=torch.from_numpy(np.repeat([s.advantage for s in chosen], counts)).to(dtype),
         sequence=torch.from_numpy(np.repeat(np.arange(len(chosen)), counts)),
+        experts=_experts(chosen),
     )
+
+
+def _experts(chosen: Sequence[Sample]) -> Tensor | None:
+    """The records of all samples; those that have none are left to choose."""
+    records = [sample.routed_experts for sample in chosen]
+    shape = next((record.shape[1:] for record in records if record is not None), None)
+    if shape is None:
+        return None
+    live = [np.full((len(sample), *shape), -1) for sample in chosen]
+    known = [empty if record is None else record for record, empty in zip(records, live, strict=True)]
+    return torch.from_numpy(np.concatenate(known).astype(np.int64))

@@ -3,6 +3,7 @@
     placement = LocalPlacement() | RayPlacement()
     learner = await placement.place(build_learner, recipe, seed)     # the factory runs where the object will live
     metrics = await learner.call("step", samples)
+    spread = await placement.place_ranks(4, build_sharded_learner, recipe)    # one object of four processes (ranks.py)
 
 An object is called from one thread at a time and never blocks the event loop. An actor that dies is a typed error
 in the caller, not a hang. `lost` says which ones are dead, `renew` gives all places back and takes new ones, on
@@ -13,11 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from gym_core.errors import DeadlineExceeded, PalaestraError
+from trainer.ranks import ActorDied, Handle, Placed, ProcessHandle, RankHost, RanksHandle
+
+__all__ = ["ActorDied", "Handle", "LocalHandle", "LocalPlacement", "NoRoom", "Placement", "RayHandle", "RayPlacement"]
 
 ALIVE_WITHIN_S = 10.0
 ROOM_WITHIN_S = 120.0
@@ -26,30 +32,18 @@ LOCAL_STORE_BYTES = 96 << 20
 """A local Ray holds a learner and a policy engine; what they send each other is small."""
 
 
-class ActorDied(PalaestraError):
-    """The process that held a placed object is gone, and its state with it."""
-
-    code: ClassVar[str] = "actor_died"
-
-
 class NoRoom(PalaestraError):
     """The cluster cannot hold what is to be placed."""
 
     code: ClassVar[str] = "no_room"
 
 
-class Handle(Protocol):
-    """A placed object: call its methods, close it."""
-
-    async def call(self, method: str, *args: Any, **kwargs: Any) -> Any: ...
-
-    async def close(self) -> None: ...
-
-
 class Placement(Protocol):
     """Makes handles. `lost` names the placed objects that are gone; after `renew` nothing is placed."""
 
     async def place(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Handle: ...
+
+    async def place_ranks(self, world: int, factory: Callable[..., Any], *args: Any) -> Handle: ...
 
     async def lost(self) -> list[str]: ...
 
@@ -81,18 +75,30 @@ class LocalHandle:
 
 
 class LocalPlacement:
-    """Everything in this process: laptops and tests."""
+    """Everything in this process, but what is made of several: laptops and tests."""
 
     def __init__(self) -> None:
-        self._handles: list[LocalHandle] = []
+        self._handles: list[Handle] = []
+        self._meeting: list[tempfile.TemporaryDirectory[str]] = []
 
     async def place(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Handle:
         handle = LocalHandle(getattr(factory, "__name__", "object"))
         self._handles.append(handle)
         return await handle.make(factory, *args, **kwargs)
 
+    async def place_ranks(self, world: int, factory: Callable[..., Any], *args: Any) -> Handle:
+        """An object of `world` processes of this machine."""
+        folder = tempfile.TemporaryDirectory(prefix="palaestra-ranks-")
+        self._meeting.append(folder)
+        name = getattr(factory, "__name__", "object")
+        handles = [ProcessHandle(f"{name}-{rank}") for rank in range(world)]
+        ranks = RanksHandle(name, handles)
+        self._handles.append(ranks)
+        await asyncio.gather(*(handle.make(RankHost, rank, world) for rank, handle in enumerate(handles)))
+        return await ranks.join(f"file://{Path(folder.name) / 'meeting'}", factory, args)
+
     async def lost(self) -> list[str]:
-        return []  # it would be this process
+        return []  # it would be this process, or one of a layout's: a resume begins those again
 
     async def renew(self) -> None:
         await self.close()
@@ -101,6 +107,9 @@ class LocalPlacement:
         for handle in self._handles:
             await handle.close()
         self._handles.clear()
+        for folder in self._meeting:
+            folder.cleanup()
+        self._meeting.clear()
 
 
 class _Actor:
@@ -175,8 +184,9 @@ class RayPlacement:
     """Ray actors, on one machine or a cluster. `address` None starts a small local Ray; `options` go to every actor.
 
     `bundles` are what the places need, such as `[{"CPU": 1}, {"CPU": 1}]`: they are reserved together, by `strategy`
-    (PACK near each other, SPREAD apart, STRICT_…), and objects take them in order. Without bundles each actor finds a
-    place of its own. Raises NoRoom where the cluster cannot hold the bundles.
+    (PACK near each other, SPREAD apart, STRICT_…), and actors take them in order; a local Ray has room for them all,
+    whatever the machine has. Without bundles each actor finds a place of its own. Raises NoRoom where the cluster
+    cannot hold the bundles.
     """
 
     def __init__(
@@ -194,29 +204,46 @@ class RayPlacement:
 
         self._call_timeout_s, self._room_within_s = call_timeout_s, room_within_s
         self._options = {"num_cpus": 1, "max_restarts": 0, **options}
-        self._handles: list[RayHandle] = []
+        self._handles: list[Placed] = []
+        self._num_actors = 0
         self._bundles, self._strategy = [dict(bundle) for bundle in bundles], strategy
         self._group: Any = None
         self._started = not ray.is_initialized()
         if self._started:
             small: dict[str, Any] = (
-                {} if address else {"num_cpus": LOCAL_CPUS, "object_store_memory": LOCAL_STORE_BYTES}
+                {}
+                if address
+                else {"num_cpus": max(len(self._bundles), LOCAL_CPUS), "object_store_memory": LOCAL_STORE_BYTES}
             )
             ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False, **small)
 
     async def place(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Handle:
-        import ray
-
-        name = getattr(factory, "__name__", "object")
-        options = {**self._options, **await self._place_in_group()}
-        actor = ray.remote(_Actor).options(**options).remote(factory, args, kwargs)
-        handle = RayHandle(actor, name, self._call_timeout_s)
+        handle = await self._actor(getattr(factory, "__name__", "object"), factory, args, kwargs)
         self._handles.append(handle)
         return await handle.ready()
 
+    async def place_ranks(self, world: int, factory: Callable[..., Any], *args: Any) -> Handle:
+        """An object of `world` actors, each in the next bundle; they meet on the machine of the first."""
+        name = getattr(factory, "__name__", "object")
+        handles = [await self._actor(f"{name}-{rank}", RankHost, (rank, world), {}) for rank in range(world)]
+        ranks = RanksHandle(name, handles)
+        self._handles.append(ranks)
+        await asyncio.gather(*(handle.ready() for handle in handles))
+        return await ranks.join("", factory, args)
+
+    async def _actor(
+        self, name: str, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> RayHandle:
+        import ray
+
+        options = {**self._options, **await self._place_in_group()}
+        actor = ray.remote(_Actor).options(**options).remote(factory, args, kwargs)
+        self._num_actors += 1
+        return RayHandle(actor, name, self._call_timeout_s)
+
     async def _place_in_group(self) -> dict[str, Any]:
         """Options that put the next actor into the next bundle; those beyond the last are small, and spread out."""
-        number = len(self._handles)
+        number = self._num_actors
         if not self._bundles:
             return {}
         if number >= len(self._bundles):
@@ -256,6 +283,7 @@ class RayPlacement:
         for handle in self._handles:
             await handle.close()
         self._handles.clear()
+        self._num_actors = 0
         await self._give_back()
 
     async def _give_back(self) -> None:

@@ -5,14 +5,15 @@
 The bias moves once per training step, after the last optimizer step: every log-probability of a step is then of one
 routing. Counts come from training forwards only, never from scoring, once however often a layer is computed again, and
 are added up over data-parallel processes before the sign is taken. The published weights carry the bias. The moves of
-a layer add up to nothing, so the bias does not drift.
+a layer add up to nothing, so the bias does not drift. Where a sample's experts were recorded they are replayed, and
+the load that is counted is theirs.
 
 Supervised training may add the sequence-wise balancing loss (`sft.aux_loss_coef`); reinforcement never does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -39,6 +40,11 @@ def balance(model: HybridModel, rate: float, reduce: Reduce | None = None) -> di
     counts = [layer.expert_counts.double() for layer in layers]
     loaded = [count for count in counts if count.sum() > 0]
     model.update_expert_bias(rate)
+    return violation_metrics(loaded)
+
+
+def violation_metrics(loaded: Sequence[Tensor]) -> dict[str, float]:
+    """What is logged of the tokens per expert [experts] of each layer that had any."""
     if not loaded:
         return {}
     violations = [max_violation(count) for count in loaded]

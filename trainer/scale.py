@@ -20,6 +20,11 @@ class LayoutRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cp: int = 1
     recompute: str = ""
 
+    @property
+    def processes(self) -> int:
+        """How many the learner has; 0 where it is left to the number of GPUs."""
+        return self.dp * self.tp * self.cp
+
     def __post_init__(self) -> None:
         if self.dp < 0 or min(self.ep, self.tp, self.cp) < 1:
             raise ValueError(

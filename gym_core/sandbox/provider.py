@@ -7,11 +7,10 @@ import logging
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from gym_core.sandbox.faults import NoCompiler
 from gym_core.sandbox.run import Ended, Kind, Limits, Program, Run
-from gym_core.sandbox.zygote import Zygote
 
 log = logging.getLogger("palaestra.sandbox")
 
@@ -21,13 +20,29 @@ KEPT_BINARIES = 32
 _NOT_FOUND = 127
 
 
+class Runner(Protocol):
+    """What runs programs, one at a time: a zygote of this machine, or a sandbox service."""
+
+    python: str
+
+    @property
+    def alive(self) -> bool: ...
+
+    def run(self, program: Program, stdin: bytes, limits: Limits) -> Run: ...
+
+    def close(self) -> None: ...
+
+
 class Provider(Protocol):
     """Starts zygotes. `strong` says whether programs are kept from files, network and neighbours."""
 
-    name: ClassVar[str]
-    strong: ClassVar[bool]
+    @property
+    def name(self) -> str: ...
 
-    def start(self) -> Zygote:
+    @property
+    def strong(self) -> bool: ...
+
+    def start(self) -> Runner:
         """A zygote that has said hello. Raises `SandboxFault` or `SandboxUnavailable`."""
 
 
@@ -36,7 +51,7 @@ class Sandbox:
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
-        self._zygote: Zygote | None = None
+        self._zygote: Runner | None = None
         self._binaries: OrderedDict[tuple[str, str], Program | Run] = OrderedDict()
 
     @property
@@ -82,7 +97,7 @@ class Sandbox:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _started(self) -> Zygote:
+    def _started(self) -> Runner:
         if self._zygote is None or not self._zygote.alive:
             self.close()
             self._zygote = self.provider.start()

@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import IO, Any, Protocol
 
 from gym_core.sandbox.faults import SandboxFault
 from gym_core.sandbox.run import Ended, Limits, Program, Run
@@ -47,14 +47,25 @@ def sealed_file(content: bytes) -> int:
     return descriptor
 
 
+class Process(Protocol):
+    """The zygote's process, as far as its parent sees it: `subprocess.Popen`, or whoever came to the door."""
+
+    stderr: IO[bytes] | None
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def kill(self) -> None: ...
+
+
 class Zygote:
     """A running zygote. `closed` is called after the last process is gone (control groups, folders)."""
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], control: socket.socket, closed: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, process: Process, control: socket.socket, closed: Callable[[], None] = lambda: None) -> None:
         self.process = process
         self.python = ""
+        self.cage: dict[str, Any] = {}
         self._control = control
         self._closed = closed
         self._number = 0
@@ -69,7 +80,7 @@ class Zygote:
         self._control.settimeout(START_TIMEOUT_S)
         with suppress(OSError, ValueError):
             said = json.loads(self._control.recv(_CHUNK))
-            self.python = said["python"]
+            self.python, self.cage = said["python"], said.get("cage", {})
             return
         self._end()
         complaint = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
@@ -99,6 +110,11 @@ class Zygote:
         finally:
             os.close(out)
             os.close(err)
+
+    def kill(self) -> None:
+        """End the job that runs now, from another thread; `run` returns there with what it has. Does nothing else."""
+        with suppress(OSError):
+            self._control.send(json.dumps({"kill": self._number}).encode())
 
     def limit_memory(self, memory_mb: int) -> None:
         """Bound the memory of all processes of a job together, where the provider can."""

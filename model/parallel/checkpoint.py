@@ -69,6 +69,19 @@ def load_parallel(
     config, found = read_config(source), stored_tensors(source)
     _check(source, config, found)
     model = empty_share(config, ranks, dtype, policy)
+    _read_share(model, found, dtype)
+    return model
+
+
+def read_share(model: ShardedModel, directory: str | os.PathLike[str]) -> None:
+    """Read a checkpoint into a model that is there already. Raises as `load_parallel`; no process waits for another."""
+    source = Path(directory)
+    found = stored_tensors(source)
+    _check(source, model.config, found)
+    _read_share(model, found, model.dtype)
+
+
+def _read_share(model: ShardedModel, found: dict[str, StoredTensor], dtype: torch.dtype) -> None:
     for name, stored in (
         ("embeddings.weight", found["backbone.embeddings.weight"]),
         ("norm_f.weight", found["backbone.norm_f.weight"]),
@@ -77,9 +90,8 @@ def load_parallel(
         whole = torch.empty(stored.shape, dtype=dtype)
         read_into([(stored, whole)])
         fill(model, name, whole)
-    for index, kind in enumerate(config.hybrid_override_pattern):
+    for index, kind in enumerate(model.config.hybrid_override_pattern):
         _load_layer(model, index, kind, found, dtype)
-    return model
 
 
 def _load_layer(model: ShardedModel, index: int, kind: str, found: dict[str, StoredTensor], dtype: torch.dtype) -> None:

@@ -64,10 +64,14 @@ def empty_share(
     return model
 
 
-@torch.no_grad()
 def fill(model: ShardedModel, name: str, full: Tensor) -> None:
     """Write this process's part of a whole parameter into its place, converting dtype and device."""
-    parameter = model.get_parameter(name)
+    fill_like(model, name, full, model.get_parameter(name))
+
+
+@torch.no_grad()
+def fill_like(model: ShardedModel, name: str, full: Tensor, parameter: Tensor) -> None:
+    """As `fill`, into a tensor that is laid out as the parameter of this name is, such as a moment of it."""
     part = model.placement(name).take(full)
     if isinstance(parameter, DTensor):
         (where,) = parameter.placements

@@ -59,6 +59,10 @@ class ShardedModel(nn.Module):
     def device(self) -> torch.device:
         return self.ranks.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.embeddings.weight.dtype
+
     def blocks(self) -> Iterator[Block]:
         for block in self.layers:
             assert isinstance(block, Block)
@@ -74,9 +78,14 @@ class ShardedModel(nn.Module):
         return placement(name, self.config, self.ranks.layout, tp_rank, ep_rank)
 
     def forward(
-        self, token_ids: Tensor, cu_seqlens: Tensor, targets: Tensor, counted: Tensor | None = None
+        self,
+        token_ids: Tensor,
+        cu_seqlens: Tensor,
+        targets: Tensor,
+        counted: Tensor | None = None,
+        temperature: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
-        """-> (logprobs, entropy) of the targets of this process's stretch, fp32 at least.
+        """-> (logprobs, entropy) of the targets of this process's stretch, fp32 at least, at `temperature`.
 
         counted [T] bool: the tokens that enter the expert counts (None: all). The loss is the sum over the own stretch
         divided by `normaliser`; its gradients are then those of the whole batch, summed over all processes.
@@ -93,6 +102,8 @@ class ShardedModel(nn.Module):
             else:
                 hidden = block(hidden, layout, counted)
         hidden = rms_norm(hidden, self.norm_f.weight, self.config.layer_norm_epsilon)
+        if temperature != 1.0:
+            hidden = hidden / temperature  # the head is linear: scaling its input is scaling the logits
         scores: tuple[Tensor, Tensor] = self.lm_head(hidden, targets[rows])
         return scores
 

@@ -11,20 +11,24 @@ from palaestra.options import listen_options
 
 @click.command("serve")
 @click.option("--model", type=click.Path(exists=True, path_type=Path), help="a checkpoint, or a run's folder")
+@click.option("--engine", type=click.Choice(["embedded", "vllm"]), help="who computes  [default: embedded]")
 @click.option("--upstream", default="", metavar="URL", help="put the server in front of an OpenAI-compatible endpoint")
 @click.option("--upstream-model", default="", help="the endpoint's name of the model")
 @click.option("--slots", type=click.IntRange(1), help="samples at once  [default: 128]")
 @click.option("--max-length", type=click.IntRange(1), help="tokens of prompt and answer together  [default: 2048]")
 @click.option("--thinking/--no-thinking", default=None, help="let the policy think where a request does not say")
+@click.option("--follow", type=click.Path(path_type=Path), help="serve what a training run hands over in this file")
 @click.option("--config", "config_file", type=click.Path(exists=True, path_type=Path), help="TOML with [policy]")
 @listen_options
 def command(
     model: Path | None,
+    engine: str | None,
     upstream: str,
     upstream_model: str,
     slots: int | None,
     max_length: int | None,
     thinking: bool | None,
+    follow: Path | None,
     config_file: Path | None,
     host: str,
     port: int,
@@ -33,16 +37,16 @@ def command(
     """Serve a policy: /v1/responses, /v1/chat/completions, /v1/completions."""
     from gym_core import auth
     from gym_core.serve import run
+    from palaestra.following import follow as serve_what_is_handed_over
     from palaestra.policies import policy_config, served_app
 
-    config = policy_config(
-        model,
-        upstream,
-        upstream_model,
-        config_file=config_file,
-        num_slots=slots,
-        max_length=max_length,
-        enable_thinking=thinking,
-    )
     token = auth.secret()
+    flags = {"num_slots": slots, "max_length": max_length, "enable_thinking": thinking}
+    if follow is not None:
+        if model is not None or upstream:
+            raise click.UsageError("--follow serves what is handed over: give neither --model nor --upstream with it")
+        given = {name: value for name, value in flags.items() if value is not None}
+        serve_what_is_handed_over(follow, host, port, token, parent_pid, config_file=config_file, **given)
+        return
+    config = policy_config(model, upstream, upstream_model, config_file=config_file, engine=engine, **flags)
     run(served_app(config, token=token), host=host, port=port, token=token, parent_pid=parent_pid)

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 @click.option(
     "--replay", "replayed", type=click.IntRange(0), help="with --resume: do this step again, offline, and compare"
 )
+@click.option("--continue", "go_on", is_flag=True, help="resume the newest unfinished run of the recipe, if any")
+@click.option("--environments", metavar="URL", help="environments that are served already")
+@click.option("--agent", metavar="URL", help="an agent server between these environments and this policy")
+@click.option("--policy", metavar="URL", help="a policy server that follows DIR/policy.json of --shared")
+@click.option("--shared", metavar="DIR", help="a folder that the policy server sees under the same path")
+@click.option("--store", metavar="PATH|URL", help="where runs and metrics are kept  [default: in the run's folder]")
 @click.option("--dashboard", is_flag=True, help="show the run in a browser while it goes on")
 @click.option("--local", is_flag=True, help="learner and policy engine in this process instead of Ray actors")
 @json_option
@@ -44,31 +50,46 @@ def command(
     runs_dir: Path,
     resume: Path | None,
     replayed: int | None,
+    go_on: bool,
+    environments: str | None,
+    agent: str | None,
+    policy: str | None,
+    shared: str | None,
+    store: str | None,
     dashboard: bool,
     local: bool,
     as_json: bool,
 ) -> None:
     """Train a policy: warm start, held-out evaluation, GRPO over HTTP, evaluation, report."""
+    from gym_core.config import load
     from palaestra.live import PlainView, view_for
     from palaestra.meter import Meter
-    from palaestra.run_folder import RunFolder
+    from palaestra.run_folder import RunFolder, unfinished
+    from palaestra.services import Services
     from palaestra.summary import show
     from palaestra.training import train
     from trainer.config import load_recipe, parse_recipe
 
+    given = parse_overrides(overrides)
     if resume is not None:
-        recipe = parse_recipe(RunFolder.existing(resume).read_json("recipe.json"), str(resume))
+        if strange := sorted(key for key in given if not key.startswith("layout.")):
+            raise BadRequest("a run resumes with its own recipe, only its layout may change", field=strange[0])
+        kept = RunFolder.existing(resume).read_json("recipe.json")
+        kept["layout"] = kept.get("layout", {}) | {key.removeprefix("layout."): value for key, value in given.items()}
+        recipe = parse_recipe(kept, str(resume))
     else:
-        given = parse_overrides(overrides)
         given |= {name: value for name, value in (("seed", seed), ("arm", arm)) if value is not None}
         recipe = load_recipe(recipe_name, given)
+        resume = unfinished(runs_dir, recipe) if go_on else None
     if replayed is not None:
         _replay(resume, recipe, replayed, as_json)
         return
+    named = {"environments": environments, "agent": agent, "policy": policy, "shared": shared, "store": store}
+    services = load(Services, section="services", overrides=named)
     meter = Meter().start()
     title = f"palaestra train: {recipe.name}, arm {recipe.arm}, seed {recipe.seed}"
     view = PlainView(meter, title) if as_json else view_for(meter, title)
-    going = train(recipe, runs_dir=runs_dir, view=view, meter=meter, local=local, resume=resume)
+    going = train(recipe, runs_dir=runs_dir, view=view, meter=meter, local=local, resume=resume, services=services)
     with redirect_stdout(sys.stderr) if as_json else nullcontext():  # Ray tells of dead workers on stdout
         summary = asyncio.run(_watched(going, runs_dir) if dashboard else going)
     meter.stop()

@@ -16,7 +16,7 @@ from aiohttp import web
 from msgspec.structs import replace
 from safetensors.torch import load_file
 
-from gym_core.contracts import ErrorInfo, Outcome, Rollout, TraceInfo, Verdict
+from gym_core.contracts import ErrorInfo, Outcome, Rollout, TaskProfile, TraceInfo, Verdict
 from gym_core.errors import Conflict, PalaestraError, PolicyFault, UnknownName
 from gym_core.serve import harden
 from gym_core.tokens import FRAME_TYPE, NO_VERSION, TokenTrace, encode_segment, pack_frame, unpack_frame
@@ -26,7 +26,7 @@ from trainer.collect import AgentPool
 from trainer.config import ObjectiveRecipe, Recipe, parse_recipe
 from trainer.curriculum import Curriculum
 from trainer.disk import DiskFull
-from trainer.grpo import STAGES, Event, Grpo, Validator
+from trainer.grpo import STAGES, Event, Grpo, Profiler, Validator
 from trainer.journal import Journal
 from trainer.learner import Learner, build_learner
 from trainer.metrics import CallbackWriter
@@ -191,6 +191,8 @@ class Run:
         self.written: list[tuple[int, dict[str, float]]] = []
         self.learner: SpyLearner
         self.validate: Validator | None = None
+        self.profile: Profiler | None = None
+        self.curriculum: Curriculum
         self.journal = Journal(directory / "journal.jsonl")
         self.checkpoints = Checkpoints(directory / "checkpoints")
 
@@ -217,7 +219,9 @@ class Run:
             writers=[CallbackWriter(lambda step, values: self.written.append((step, dict(values))))],
             on_event=self.events.append,
             validate=self.validate,
+            profile=self.profile,
         )
+        self.curriculum = run.curriculum
         try:
             return await run.run()
         finally:
@@ -593,3 +597,77 @@ async def test_a_run_with_overlap_resumes_with_the_tasks_and_rollouts_it_had(con
     assert resumed.written[0][1]["rollouts/recalled"] == 16
     assert [e.tasks for e in resumed.journal.entries()] == [e.tasks for e in straight.journal.entries()]
     assert_same(straight.weights(), resumed.weights())
+
+
+PLATEAU = replace(
+    RECIPE,
+    checkpoint_every=100,
+    keep_checkpoints=1,
+    eval=replace(RECIPE.eval, every=1),
+    grpo=replace(RECIPE.grpo, steps=6, profile_repeats=2, plateau_patience=2),
+)
+REWARDS = {1: 0.2, 2: 0.5, 3: 0.505, 4: 0.4, 5: 0.3, 6: 0.3}
+"""After so many steps. The third is not better than the second by the margin; the fourth makes it two in a row."""
+
+
+def on_a_plateau(run: Run, asked: list[tuple[str, int]], fault: PalaestraError | None = None) -> Run:
+    """Validates by `REWARDS`; says of every task that it passes one of four times, of the first that it always does."""
+    run.checkpoints.keep = 1
+
+    async def validate(done: int, recalled: Recall | None) -> dict[str, float]:
+        return {"val/reward": REWARDS[done]}
+
+    async def profile(path: Path, step: int) -> list[TaskProfile]:
+        assert (path / "model" / "config.json").is_file(), "the best checkpoint is still there"
+        asked.append((path.name, step))
+        if fault is not None:
+            raise fault
+        tasks = [(name, row["task_id"]) for name in ("copy", "echo") for row in rows(name)]
+        return [
+            TaskProfile(environment=e, task_id=t, checkpoint=path.name, passes=4 if t.endswith("-0") else 1, count=4)
+            for e, t in tasks
+        ]
+
+    run.validate, run.profile = validate, profile
+    return run
+
+
+async def test_on_a_plateau_the_pools_are_profiled_with_the_best_checkpoint(begin) -> None:
+    asked: list[tuple[str, int]] = []
+    run = on_a_plateau(await begin(recipe=PLATEAU), asked)
+    await run.go()
+    assert asked == [("step-000002", 4)]
+    told = [(event.step, event.text, event.values) for event in run.events if event.kind == "profile"]
+    assert told[0][0] == 0, "the first profile is of the start"
+    assert told[1:] == [(4, "step-000002", {"tasks": 24, "dropped": 2})]
+    kept = {path.name for path in run.checkpoints.all()}
+    assert kept == {"step-000002", "step-000003", "step-000006"}, "the plateau's, the one of the highest, the newest"
+    assert read_state(run.checkpoints.directory / "best").step == 3, "the highest, though not by the plateau's margin"
+    assert read_state(run.checkpoints.directory / "latest").plateau_best == 2
+    assert run.curriculum.pools["copy"].dropped == {"copy-0"}
+    after = {m for step, metrics in run.written if step >= 4 for m in metrics}
+    assert {"curriculum/target/0.5", "curriculum/achieved/0.3"} <= after
+
+
+async def test_a_run_killed_while_it_profiles_again_does_so_when_resumed(begin) -> None:
+    straight = on_a_plateau(await begin("straight", PLATEAU), [])
+    await straight.go()
+    killed = on_a_plateau(await begin("killed", PLATEAU), [], fault=KilledError())  # type: ignore[arg-type]
+    with pytest.raises(KilledError):
+        await killed.go()
+    asked: list[tuple[str, int]] = []
+    resumed = on_a_plateau(await begin("killed", PLATEAU), asked)
+    assert await resumed.go() == 2
+    assert asked == [("step-000002", 4)]
+    assert_same(straight.weights(), resumed.weights())
+    assert straight.curriculum.state_dict() == resumed.curriculum.state_dict()
+
+
+async def test_profiles_that_cannot_be_had_stop_no_training(begin) -> None:
+    run = on_a_plateau(await begin(recipe=PLATEAU), [], fault=PolicyFault("nobody plays"))
+    assert await run.go() == 6
+    assert [(event.step, event.text) for event in run.events if event.kind == "unprofiled"] == [(4, "nobody plays")]
+
+
+class KilledError(Exception):
+    """Stands for a process that ends: nothing catches it."""

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from gym_core.errors import BadRequest
 from model import checkpoint
 from model.config import HybridConfig
+from model.routing import record_experts
 from model.stack import HybridModel
 from trainer.config import GrpoRecipe, ObjectiveRecipe, parse_recipe
 from trainer.learner import Learner, build_learner
@@ -154,6 +155,48 @@ def test_a_learner_is_built_from_the_recipe_s_seed(tmp_path: Path) -> None:
 def test_a_wrong_override_of_the_model_is_named() -> None:
     with pytest.raises(BadRequest, match=r"model\.hiden_size") as caught:
         build_learner(recipe(hiden_size=8))
-    assert "`hidden_size`" in caught.value.hint
+    assert "hidden_size" in caught.value.hint
     with pytest.raises(BadRequest, match="hidden_size must be a positive integer"):
         build_learner(recipe(hidden_size=0))
+
+
+def recorded(model: HybridModel, samples: list[Sample], choice: list[int] | None = None) -> list[Sample]:
+    """The samples with the experts that the model chooses for them now, or with these for every token."""
+    for sample in samples:
+        with torch.no_grad(), record_experts(model) as record:
+            model.eval()(torch.from_numpy(sample.token_ids.astype(np.int64)), torch.tensor([0, len(sample)]))
+        sample.routed_experts = record.take().numpy()
+        if choice is not None:
+            sample.routed_experts = np.broadcast_to(np.uint8(choice), sample.routed_experts.shape).copy()
+    return samples
+
+
+def test_recorded_experts_that_are_the_own_change_nothing(make_samples) -> None:
+    live, replayed = learner(hybrid(), minibatches=1), learner(hybrid(), minibatches=1)
+    expected = live.step(make_samples(hybrid(), vocab_size=VOCAB))
+    samples = recorded(hybrid(), make_samples(hybrid(), vocab_size=VOCAB))
+    samples[2].routed_experts = None  # one that was not recorded chooses live
+    found = replayed.step(samples)
+    timed = {"policy_training_time"}
+    assert {name: found[name] for name in found.keys() - timed} == {n: expected[n] for n in expected.keys() - timed}
+    for one, other in zip(live.model.parameters(), replayed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_recorded_experts_are_taken_in_the_step_and_their_load_moves_the_bias(make_samples) -> None:
+    made = learner(hybrid(torch.float32), expert_bias_rate=0.01, minibatches=1, mismatch_gate=100.0)
+    samples = recorded(made.model, make_samples(made.model, vocab_size=VOCAB), [3, 1])
+    (gate,) = [mixer.gate for mixer in made.model.moe_layers()]
+    frozen, before = gate.weight.clone(), gate.e_score_correction_bias.clone()
+    metrics = made.step(samples)
+    assert metrics["moe/unused_experts"] == 2.0, "of four experts two were recorded, and no other was computed"
+    assert metrics["moe/max_vio"] == 1.0
+    moved = gate.e_score_correction_bias - before
+    torch.testing.assert_close(moved, torch.tensor([0.01, -0.01, 0.01, -0.01]), rtol=0, atol=1e-7)
+    assert torch.equal(gate.weight, frozen)
+
+
+def test_the_anchor_takes_the_same_experts(make_samples) -> None:
+    made = learner(hybrid(), objective={"kl_coef": 0.5}, minibatches=1, mismatch_gate=100.0)
+    metrics = made.step(recorded(made.model, make_samples(made.model, vocab_size=VOCAB), [3, 1]))
+    assert metrics["kl_penalty"] == 0.0, "policy and anchor are the same before the first update"

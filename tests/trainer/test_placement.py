@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from gym_core.errors import BadRequest, DeadlineExceeded
-from trainer.placement import ActorDied, LocalPlacement
+from trainer.placement import ActorDied, LocalPlacement, Placement
 
 
 class Counter:
@@ -93,3 +93,54 @@ async def test_a_learner_in_an_actor_is_the_learner_here(make_samples) -> None:
 def test_actor_death_and_deadline_are_told_apart() -> None:
     assert ActorDied("x").code == "actor_died"
     assert DeadlineExceeded("x").code == "deadline_exceeded"
+
+
+class Member:
+    """One of several processes: they add up what each of them holds."""
+
+    def __init__(self, start: int) -> None:
+        import torch.distributed as dist
+
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.held = start + self.rank
+
+    def add_up(self) -> int:
+        import torch
+        import torch.distributed as dist
+
+        held = torch.tensor(self.held)
+        dist.all_reduce(held)
+        return int(held)
+
+    def refuse(self) -> None:
+        raise BadRequest("no", field="amount")
+
+    def die(self) -> None:
+        import os
+
+        if self.rank == 1:
+            os._exit(1)
+        self.add_up()
+
+
+async def check_ranks(placement: Placement, world: int) -> None:
+    handle = await placement.place_ranks(world, Member, 10)
+    assert await handle.call("add_up") == 10 * world + world * (world - 1) // 2
+    with pytest.raises(BadRequest, match="no"):
+        await handle.call("refuse")
+    assert await handle.call("add_up") > 0, "an error that all share leaves the group as it was"
+    with pytest.raises(ActorDied, match="Member"):
+        await handle.call("die")
+    with pytest.raises(ActorDied, match="Member"):
+        await handle.call("add_up")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning")
+async def test_one_object_of_several_ray_actors() -> None:
+    from trainer.placement import RayPlacement
+
+    placement = RayPlacement(num_cpus=0, call_timeout_s=120)
+    try:
+        await check_ranks(placement, 2)
+    finally:
+        await placement.close()

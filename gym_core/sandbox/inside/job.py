@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import kernel
+import seccomp
 
 _THREAD_STACK_BYTES = 8 << 20
 # fmt: off
@@ -123,6 +124,8 @@ def _drop(options: dict[str, Any]) -> None:
         kernel.die_with_parent(signal.SIGKILL)  # a change of user clears both
         kernel.show_memory()
     kernel.drop_capabilities()
+    if options.get("caged"):
+        kernel.install_filter(seccomp.of_a_cage())
 
 
 def run(program: Program) -> None:
@@ -142,7 +145,7 @@ def _run_python(source: bytes) -> None:
     main = types.ModuleType("__main__")
     main.__dict__.update(__builtins__=__builtins__, __file__="main.py", __annotations__={})
     sys.modules["__main__"] = main
-    for name in ("job", "kernel", "leftovers", "seccomp"):
+    for name in ("cage", "job", "kernel", "leftovers", "seccomp"):
         sys.modules.pop(name, None)
     gc.enable()
     code = _outcome(lambda: exec(compile(source, "main.py", "exec", dont_inherit=True), main.__dict__))

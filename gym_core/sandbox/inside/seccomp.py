@@ -3,7 +3,8 @@
 The filter is a list of numbers to refuse (EPERM), the second wall behind namespaces and dropped capabilities: tracing
 and reading other processes, namespaces, kernel keyrings, BPF, io_uring, System V objects that outlive their
 maker, and the 32-bit and x32 entries to all of these. The zygote installs it once, for itself and all its jobs; `mount`
-it still needs, and jobs have no right to it. Classic BPF as in linux/Documentation/userspace-api/seccomp_filter.
+it still needs, and jobs have no right to it. In a cage, where jobs are the same user as the zygote, each job gets a
+second filter. Classic BPF as in linux/Documentation/userspace-api/seccomp_filter.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ Instruction = tuple[int, int, int, int]
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050001
 _X32 = 0x40000000
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+_AF_UNIX = 1
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_SOCKET = {"x86_64": 41, "aarch64": 198}
+_PRLIMIT = {"x86_64": 302, "aarch64": 261}
 # fmt: off
 _REFUSED: dict[str, dict[str, int]] = {
     "x86_64": {
@@ -52,10 +57,32 @@ def refusals(machine: str | None = None) -> list[Instruction] | None:
         return None
     numbers = sorted(_REFUSED[machine].values())
     head: list[Instruction] = [
-        (_LOAD, 0, 0, 4),
+        (_LOAD, 0, 0, _ARCHITECTURE),
         (_JUMP_EQUAL, 0, len(numbers) + 3, _ARCHITECTURES[machine]),
-        (_LOAD, 0, 0, 0),
+        (_LOAD, 0, 0, _NUMBER),
         (_JUMP_AT_LEAST, len(numbers) + 1, 0, _X32),
     ]
     checks: list[Instruction] = [(_JUMP_EQUAL, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
     return [*head, *checks, (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)]
+
+
+def of_a_cage(machine: str | None = None) -> list[Instruction]:
+    """What a job must not do to a zygote of its own user: reach the door where it gets work (a socket of the local
+    family), set its limits (`prlimit` of another process). A job in a cage runs only where its machine is known."""
+    machine = machine or platform.machine()
+    if machine not in _ARCHITECTURES:
+        raise OSError(f"no way to cage a program on {machine}")
+    return [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_JUMP_EQUAL, 0, 9, _ARCHITECTURES[machine]),
+        (_LOAD, 0, 0, _NUMBER),
+        (_JUMP_AT_LEAST, 7, 0, _X32),
+        (_JUMP_EQUAL, 0, 2, _SOCKET[machine]),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_JUMP_EQUAL, 4, 3, _AF_UNIX),
+        (_JUMP_EQUAL, 0, 2, _PRLIMIT[machine]),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_JUMP_EQUAL, 0, 1, 0),
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _REFUSE),
+    ]

@@ -9,6 +9,9 @@ Code, input and output pass by descriptor from the parent to the job; the zygote
 nothing of one job in the memory from which the next is forked. With `private` each job is the first process of pid,
 mount and IPC namespaces of its own: when it ends everything that it started is dead and its files are gone. Without
 (a container that may make no namespaces, or none at all) the zygote kills and wipes what a job left behind.
+
+`caged`: the container itself is the cage (`cage.py`). The zygote waits at the door of the sandbox service, says in its
+first words what holds it, and comes back to the door when the service has hung up.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import sys
 import time
 from typing import Any
 
+import cage
 import job as work
 import kernel
 import leftovers
@@ -31,6 +35,8 @@ import seccomp
 
 STACK_BYTES = 256 << 20
 """Room for the stack of a job. The distance that the kernel keeps free is decided when this process starts."""
+
+LOOK_EVERY_MS = 250
 
 _PRIVATE = kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC
 
@@ -43,20 +49,36 @@ def main() -> None:
     kernel.adopt_orphans()
     if options.get("die_with_parent"):
         kernel.die_with_parent(signal.SIGKILL)
-    control = connect(descriptor, options.get("connect", ""))
+    caged = options.get("caged", False)
+    if caged:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # which the first process of a container never gets from inside
+    control = None if caged else connect(descriptor, options.get("connect", ""))
     work.preload(options["writable"][0])
     kernel.gain_no_privileges()
+    held = cage.facts() if caged else {}
+    control = control or wait_at(options["connect"])
     if (instructions := seccomp.refusals()) is not None:
         kernel.install_filter(instructions)
     sys.argv[:] = ["main.py"]
-    control.send(json.dumps({"ready": os.getpid(), "python": sys.version.split()[0]}).encode())
     gc.collect()
     gc.freeze()
-    program = serve(control, options)
-    if program is None:
-        return
-    del control
-    work.run(program)
+    program = None
+    while control is not None and program is None:
+        hello = {"ready": os.getpid(), "python": sys.version.split()[0], "cage": held}
+        control.send(json.dumps(hello).encode())
+        program = serve(control, options)
+        control = wait_at(options["connect"]) if caged and program is None else None
+    if program is not None:
+        work.run(program)
+
+
+def wait_at(path: str) -> socket.socket:
+    """The door of the sandbox service, as soon as it is open."""
+    while True:
+        try:
+            return connect(0, path)
+        except OSError:
+            select.poll().poll(LOOK_EVERY_MS)
 
 
 def make_room_for_the_stack() -> None:

@@ -133,7 +133,7 @@ def test_a_weak_one_is_opened_only_on_request(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_unknown_name_is_told_the_known_ones() -> None:
-    with pytest.raises(BadRequest, match="bubblewrap, docker, plain"):
+    with pytest.raises(BadRequest, match="bubblewrap, docker, plain, remote"):
         choose.open_sandbox("chroot")
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from gym_core.sandbox.inside.seccomp import Instruction, refusals
+from gym_core.sandbox.inside.seccomp import Instruction, of_a_cage, refusals
 
 ALLOW, REFUSE = 0x7FFF0000, 0x00050001
 X86, ARM, I386 = 0xC000003E, 0xC00000B7, 0x40000003
 
 
-def verdict(program: list[Instruction], number: int, architecture: int) -> int:
-    """What classic BPF does with a system call of this number."""
+def verdict(program: list[Instruction], number: int, architecture: int, argument: int = 0) -> int:
+    """What classic BPF does with a system call of this number and first argument."""
     place, loaded = 0, 0
     while True:
         code, yes, no, value = program[place]
@@ -19,7 +19,7 @@ def verdict(program: list[Instruction], number: int, architecture: int) -> int:
         if code == 0x06:
             return value
         if code == 0x20:
-            loaded = {0: number, 4: architecture}[value]
+            loaded = {0: number, 4: architecture, 16: argument}[value]
         else:
             place += yes if (loaded == value if code == 0x15 else loaded >= value) else no
 
@@ -56,3 +56,22 @@ def test_every_jump_stays_inside_and_fits_a_byte() -> None:
 
 def test_an_unknown_machine_has_no_filter() -> None:
     assert refusals("vax") is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "architecture", "socket", "prlimit"), [("x86_64", X86, 41, 302), ("aarch64", ARM, 198, 261)]
+)
+def test_a_job_in_a_cage_has_no_local_sockets_and_sets_its_own_limits_only(
+    machine: str, architecture: int, socket: int, prlimit: int
+) -> None:
+    program = of_a_cage(machine)
+    asked = [(socket, 1), (socket, 2), (socket, 10), (prlimit, 0), (prlimit, 1), (0, 1), (63, 1)]
+    found = [verdict(program, number, architecture, argument) == REFUSE for number, argument in asked]
+    assert found == [True, False, False, False, True, False, False]
+    assert verdict(program, 1, I386) == REFUSE
+    assert verdict(program, 0x40000001, architecture) == REFUSE
+
+
+def test_no_job_is_caged_on_a_machine_that_is_not_known() -> None:
+    with pytest.raises(OSError, match="vax"):
+        of_a_cage("vax")

@@ -1,0 +1,50 @@
+"""What a recipe may ask for and `palaestra train` cannot do, said before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gym_core.errors import BadRequest
+from palaestra.services import Services
+from trainer.config import Recipe
+
+
+def refuse_what_cannot_run(recipe: Recipe, services: Services | None = None) -> None:
+    """Raises BadRequest before anything is started; `services` are those that are named."""
+    if recipe.base == "nano" and not recipe.checkpoint:
+        raise BadRequest(
+            f"`{recipe.name}` trains the published model and needs its checkpoint",
+            field="checkpoint",
+            hint="--set checkpoint=DIR; `palaestra plan` needs none",
+        )
+    if recipe.checkpoint and not (Path(recipe.checkpoint) / "config.json").is_file():
+        raise BadRequest(f"no checkpoint at {recipe.checkpoint}: config.json is missing", field="checkpoint")
+    _refuse_layout(recipe)
+    if recipe.environment_actors and services is not None and services.environments:
+        raise BadRequest(
+            "`environment_actors` serve the environments that a run starts itself, and these are served already at "
+            f"{services.environments}",
+            field="environment_actors",
+            hint="--set environment_actors=0, or leave `--environments` and `--agent` out",
+        )
+    if recipe.policy.engine != "embedded" or recipe.policy.tp > 1:
+        raise BadRequest("`train` starts the embedded engine, on one device", field="policy", hint="policy.engine")
+
+
+def _refuse_layout(recipe: Recipe) -> None:
+    processes = recipe.layout.processes
+    if processes == 0:
+        raise BadRequest(
+            "`train` runs layouts on CPU processes: it has no GPUs to count replicas by",
+            field="layout.dp",
+            hint="--set layout.dp=1, or more",
+        )
+    if processes > 1 and recipe.arm == "sft":
+        raise BadRequest("the `sft` arm is more warm start, which runs in one process", field="layout")
+    if processes > 1 or recipe.layout.ep > 1:
+        from model.checkpoint import read_config
+        from trainer.learner import model_config
+        from trainer.plan import spread
+
+        config = read_config(Path(recipe.checkpoint)) if recipe.checkpoint else model_config(recipe)
+        spread(recipe, config, processes)

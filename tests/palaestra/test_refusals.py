@@ -1,0 +1,51 @@
+"""What `train` cannot run is said before anything starts, naming the field and the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from gym_core.errors import BadRequest
+from palaestra.__main__ import cli
+from palaestra.refusals import refuse_what_cannot_run
+from palaestra.run_folder import RunFolder
+from trainer.config import load_recipe
+
+
+@pytest.mark.parametrize(
+    ("overrides", "field", "match"),
+    [
+        ({"layout.dp": 0}, "layout.dp", "no GPUs"),
+        ({"layout.dp": 2, "arm": "sft"}, "layout", "one process"),
+        ({"layout.dp": 2, "layout.ep": 3}, "layout", "ep 3 must divide"),
+        ({"layout.ep": 2}, "layout", "ep 2 must divide dp x cp = 1"),
+        ({"layout.tp": 3}, "layout", "tp 3 does not divide mamba_num_heads"),
+        ({"policy.engine": "vllm"}, "policy", "embedded engine"),
+        ({"policy.tp": 2}, "policy", "embedded engine"),
+        ({"base": "nano"}, "checkpoint", "needs its checkpoint"),
+        ({"checkpoint": "nowhere"}, "checkpoint", "config.json is missing"),
+    ],
+)
+def test_what_cannot_run_is_refused(overrides: dict[str, Any], field: str, match: str) -> None:
+    with pytest.raises(BadRequest, match=match) as caught:
+        refuse_what_cannot_run(load_recipe("demo", overrides))
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("overrides", [{}, {"layout.dp": 2, "layout.ep": 2}, {"layout.dp": 1, "layout.cp": 2}])
+def test_layouts_that_fit_are_run(overrides: dict[str, Any]) -> None:
+    refuse_what_cannot_run(load_recipe("demo", overrides))
+
+
+def test_only_the_layout_of_a_run_may_change(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, load_recipe("demo"))
+    resume = ["train", "--resume", str(folder.path)]
+    refused = CliRunner().invoke(cli, [*resume, "--set", "grpo.lr=1"])
+    assert isinstance(refused.exception, BadRequest) and refused.exception.field == "grpo.lr"
+    refused = CliRunner().invoke(cli, [*resume, "--set", "layout.dp=0"])
+    assert isinstance(refused.exception, BadRequest) and refused.exception.field == "layout.dp"
+    refused = CliRunner().invoke(cli, [*resume, "--set", "layout.pd=2"])
+    assert isinstance(refused.exception, BadRequest) and "dp" in refused.exception.hint

@@ -1,0 +1,336 @@
+"""The learner as one of many processes: the same step over a model in a layout (docs/parallelism.md).
+
+Every process is called with the whole batch and takes its part of it:
+
+    samples ─▶ minibatches ─▶ dp replicas, balanced by tokens ─▶ packed micro-batches ─▶ cp x tp processes of a replica
+    loss, gate, counts, gradient norm: added up over replicas, so every process knows the same numbers
+
+The normaliser is that of the whole batch, so the sum of all gradients is the gradient of one process. Replicas make
+equally many passes, or they would wait for one another: who has run out takes part with tokens that count nowhere.
+Checkpoints are those of one process and load in any layout. The warm start is not here: Muon wants whole matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gym_core.errors import BadRequest, PalaestraError
+from model import checkpoint
+from model.parallel.checkpoint import load_parallel, read_share, whole_model
+from model.parallel.collectives import total
+from model.parallel.gradients import clip_grad_norm, local
+from model.parallel.layout import Layout
+from model.parallel.parallelise import empty_share, fill_like, gather_parameters, parallelise
+from model.parallel.ranks import Ranks, arrange
+from model.parallel.sharded_model import ShardedModel
+from model.stack import HybridModel
+from trainer import router
+from trainer.config import GrpoRecipe, ObjectiveRecipe, Recipe
+from trainer.disk import space_for
+from trainer.learner import Learner, build_learner
+from trainer.metrics import Metrics
+from trainer.mismatch import Mismatch
+from trainer.pack import MicroBatch, Sample, pack
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class ShardedLearner(Learner):
+    """One process's part of a learner; every process makes every call, and process 0's answer is the answer."""
+
+    def __init__(self, model: ShardedModel, recipe: GrpoRecipe, objective: ObjectiveRecipe, *, seed: int = 0) -> None:
+        super().__init__(cast(HybridModel, model), recipe, objective, seed=seed)  # called alike, but for `_forward`
+        self.sharded, self.ranks = model, model.ranks
+
+    def begin(self, phase: str, lr: float) -> None:
+        """Enter reinforcement. Raises BadRequest for the warm start."""
+        if phase == "sft":
+            raise BadRequest("a warm start runs in one process", field="layout", hint="begin from a `checkpoint`")
+        super().begin(phase, lr)
+
+    # the step
+
+    def _pack(self, samples: Sequence[Sample]) -> list[MicroBatch]:
+        """This replica's micro-batches, as many as any other's has."""
+        dtype = torch.float64 if self.sharded.dtype == torch.float64 else torch.float32
+        shares = shares_of([len(sample) for sample in samples], self.ranks.layout.dp)
+        packed = []
+        for share in shares:
+            batches = pack([samples[i] for i in share], self.recipe.tokens_per_microbatch, dtype) if share else []
+            packed.append([replace(batch, indices=[share[i] for i in batch.indices]) for batch in batches])
+        mine = packed[self.ranks.dp.rank]
+        idle = max(map(len, packed)) - len(mine)
+        minimum = self.ranks.cp.size * max(1, self.sharded.config.conv_kernel - 1)
+        batches = [_at_least(batch, minimum) for batch in mine] + [_idle(minimum, dtype) for _ in range(idle)]
+        return [batch.to(self.ranks.device) for batch in batches]
+
+    def _accumulate(
+        self, batch: MicroBatch, old: Tensor | None, normaliser: float, mismatch: Mismatch, metrics: Metrics
+    ) -> float:
+        if batch.num_sequences:
+            return super()._accumulate(batch, old, normaliser, mismatch, metrics)
+        logprobs, _ = self._forward(batch)
+        if self.reference is not None:
+            self._reference_logprobs(batch)
+        logprobs.sum().backward()
+        return 0.0
+
+    def _forward(
+        self, batch: MicroBatch, model: HybridModel | None = None, temperature: float | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As the learner's, for the tokens of this replica: the same on all its processes."""
+        sharded: Any = model or self.model
+        num_tokens = len(batch.token_ids)
+        real = int(batch.cu_seqlens[batch.num_sequences])
+        counted = None if real == num_tokens else torch.arange(num_tokens, device=batch.token_ids.device) < real
+        targets = batch.token_ids.roll(-1)
+        own = sharded(batch.token_ids, batch.cu_seqlens, targets, counted, temperature or self.temperature)
+        if not torch.is_grad_enabled():
+            sharded.reshard()  # no backward will: what is read or written next are the shards
+        logprobs, entropy = (sharded.whole(part, num_tokens).index_select(0, batch.rows) for part in own)
+        return logprobs, entropy
+
+    def _replay_rows(self, experts: Tensor) -> Tensor:
+        return experts[self.sharded.rows(len(experts))]
+
+    def _clip(self, max_norm: float) -> float:
+        return float(clip_grad_norm(self.sharded, max_norm))
+
+    def _balance(self, rate: float) -> dict[str, float]:
+        layers = list(self.sharded.moe_layers())
+        if not layers:
+            return {}
+        counts = total(torch.stack([layer.expert_counts for layer in layers]), self.ranks.data).double()
+        self.sharded.update_expert_bias(rate)
+        return router.violation_metrics([count for count in counts if count.sum() > 0])
+
+    def _check(self, mismatch: Mismatch, metrics: Metrics) -> None:
+        whole = Mismatch()
+        for other in self._of_replicas(mismatch):
+            whole.merge(other)
+        super()._check(whole, metrics)
+
+    def _summed(self, loss: float) -> float:
+        return float(sum(self._of_replicas(loss)))
+
+    def _merged(self, own: Metrics) -> Metrics:
+        merged = Metrics()
+        for other in self._of_replicas(own):
+            merged.merge(other)
+        return merged
+
+    def _scores(self, own: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+        return {index: row for part in self._of_replicas(own) for index, row in part.items()}
+
+    def _of_replicas(self, own: Any) -> list[Any]:
+        """What each replica of the data has, in their order, the same list on every process."""
+        everyone: list[Any] = [None] * self.ranks.layout.world
+        dist.all_gather_object(everyone, own)
+        step = self.ranks.layout.cp * self.ranks.layout.tp
+        return everyone[::step]
+
+    def _anchor(self) -> HybridModel:
+        return cast(HybridModel, _copy(self.sharded).requires_grad_(False).eval())
+
+    # files
+
+    def export(self, path: str | Path) -> dict[str, str]:
+        """As the learner's; process 0 gathers the model, writes it and has the checksums, the others have none."""
+        checksums: dict[str, str] = {}
+        whole = whole_model(self.sharded)
+
+        def write() -> None:
+            if whole is not None:
+                tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.state_tensors(whole)}
+                with space_for(Path(path), "weights"):
+                    save_file({name: tensor.clone() for name, tensor in tensors.items()}, str(path))
+                checksums.update(checkpoint.checksum(tensors.items()))
+
+        self._agreed(write)
+        return checksums
+
+    def write_model(self, directory: Path, also: Callable[[Path], None] | None = None) -> None:
+        self._write(self.sharded, directory, also)
+
+    def _write(self, model: ShardedModel, directory: Path, also: Callable[[Path], None] | None = None) -> None:
+        whole = whole_model(model)
+
+        def write() -> None:
+            if whole is not None:
+                with space_for(directory, "checkpoint"):
+                    checkpoint.save_pretrained(whole, directory, also)
+
+        self._agreed(write)
+
+    def save(self, directory: str | Path) -> None:
+        """The files that one process writes."""
+        self._write(self.sharded, Path(directory) / "model")
+        if self.reference is not None:
+            self._write(cast(ShardedModel, self.reference), Path(directory) / "reference")
+        state, path = self.state_dict(), Path(directory) / "learner.pt"
+
+        def write() -> None:
+            if dist.get_rank() == 0:
+                with space_for(path, "checkpoint"), path.open("wb") as file:
+                    torch.save(state, file)
+
+        self._agreed(write)
+
+    def load(self, directory: str | Path, lr: float) -> None:
+        """What a learner saved, in whatever layout. Raises BadRequest when the weights are of another shape."""
+        source = Path(directory)
+        self._agreed(lambda: _read(self.sharded, source / "model"))
+        state: dict[str, Any] = {}
+        self._agreed(lambda: state.update(torch.load(source / "learner.pt", weights_only=True, mmap=True)))
+        self.load_state_dict(state, lr)
+        if self.reference is not None:
+            anchor = cast(ShardedModel, self.reference)
+            self._agreed(lambda: _read(anchor, source / "reference"))
+
+    def state_dict(self) -> dict[str, Any]:
+        """As the learner's, moments whole, on process 0; the others have {}."""
+        optimizers = [self._optimizer_state(optimizer) for optimizer in self.optimizer.optimizers]
+        state = {"phase": self.phase, "optimizer": optimizers, "torch_rng": torch.get_rng_state()}
+        return state if dist.get_rank() == 0 else {}
+
+    def _optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        names = self._trained_names()
+        moments = {kind: gather_parameters(self.sharded, partial(_moment, optimizer, kind)) for kind in MOMENTS}
+        steps = {n: optimizer.state[p]["step"] for n, p in self.sharded.named_parameters() if p in optimizer.state}
+        state = {
+            index: {"step": steps[name], **{kind: moments[kind][name] for kind in MOMENTS}}
+            for index, name in enumerate(names)
+            if name in moments[MOMENTS[0]]
+        }
+        return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+
+    def load_state_dict(self, state: dict[str, Any], lr: float) -> None:
+        if state["phase"]:
+            self.begin(state["phase"], lr)
+            for optimizer, saved in zip(self.optimizer.optimizers, state["optimizer"], strict=True):
+                self._load_moments(optimizer, saved["state"])
+        torch.set_rng_state(state["torch_rng"].clone())
+
+    def _load_moments(self, optimizer: torch.optim.Optimizer, saved: dict[int, dict[str, Tensor]]) -> None:
+        parameters = dict(self.sharded.named_parameters())
+        for index, name in enumerate(self._trained_names()):
+            if index not in saved:
+                continue
+            moments = {kind: torch.zeros_like(parameters[name]) for kind in MOMENTS}
+            for kind, moment in moments.items():
+                fill_like(self.sharded, name, saved[index][kind], moment)
+            optimizer.state[parameters[name]] = {"step": saved[index]["step"].clone(), **moments}
+
+    def _trained_names(self) -> list[str]:
+        """The optimizer's parameters in its order, which is that of one process too."""
+        return [name for name, parameter in self.sharded.named_parameters() if parameter.requires_grad]
+
+    def _agreed(self, work: Callable[[], Any]) -> None:
+        """Do what may fail on one process alone, a file that cannot be written; then all of them raise the first error.
+
+        `work` waits for no other process.
+        """
+        failed: Exception | None = None
+        try:
+            work()
+        except (PalaestraError, OSError, ValueError) as error:
+            failed = error
+        errors: list[Exception | None] = [None] * self.ranks.layout.world
+        dist.all_gather_object(errors, failed)
+        first = next((error for error in errors if error is not None), None)
+        if first is not None:
+            raise first
+
+
+def _moment(optimizer: torch.optim.Optimizer, kind: str, parameter: Tensor) -> Tensor | None:
+    """None for a parameter that was never stepped."""
+    found: Tensor | None = optimizer.state.get(parameter, {}).get(kind)
+    return found
+
+
+def shares_of(lengths: Sequence[int], parts: int) -> list[list[int]]:
+    """Indices of samples by replica: longest first, each to the one with the fewest tokens; ties to the first."""
+    shares: list[list[int]] = [[] for _ in range(parts)]
+    loads = [0] * parts
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        lightest = loads.index(min(loads))
+        shares[lightest].append(index)
+        loads[lightest] += lengths[index]
+    return shares
+
+
+def _at_least(batch: MicroBatch, minimum: int) -> MicroBatch:
+    """The batch with a sequence of uncounted tokens after it, where it is too short to be cut into stretches."""
+    short = minimum - len(batch.token_ids)
+    if short <= 0:
+        return batch
+    experts = batch.experts
+    if experts is not None:
+        experts = torch.cat((experts, experts.new_full((short, *experts.shape[1:]), -1)))
+    return replace(
+        batch,
+        token_ids=torch.cat((batch.token_ids, batch.token_ids.new_zeros(short))),
+        cu_seqlens=torch.cat((batch.cu_seqlens, batch.cu_seqlens[-1:] + short)),
+        experts=experts,
+    )
+
+
+def _idle(num_tokens: int, dtype: torch.dtype) -> MicroBatch:
+    """A batch of no samples: its tokens are computed, counted nowhere and trained on never."""
+    empty = torch.zeros(0, dtype=torch.int64)
+    whole: dict[str, Any] = {field.name: empty for field in fields(MicroBatch)}
+    return MicroBatch(
+        **whole
+        | {"indices": [], "experts": None, "gen_logprobs": empty.to(dtype), "advantages": empty.to(dtype)}
+        | {"token_ids": torch.zeros(num_tokens, dtype=torch.int64), "cu_seqlens": torch.tensor([0, num_tokens])}
+    )
+
+
+def _copy(model: ShardedModel) -> ShardedModel:
+    """A second model with the same numbers in the same layout."""
+    twin = empty_share(model.config, model.ranks, model.dtype)
+    with torch.no_grad():
+        for ours, theirs in zip(twin.parameters(), model.parameters(), strict=True):
+            local(ours).copy_(local(theirs))
+        for own, other in zip(twin.moe_layers(), model.moe_layers(), strict=True):
+            own.gate.e_score_correction_bias.copy_(other.gate.e_score_correction_bias)
+    return twin
+
+
+def _read(model: ShardedModel, directory: Path) -> None:
+    try:
+        read_share(model, directory)
+    except (FileNotFoundError, ValueError) as error:
+        raise BadRequest(str(error), field="checkpoint", hint="resume with the recipe it was made with") from None
+
+
+def build_sharded_learner(
+    recipe: Recipe, directory: str | None = None, dtype: torch.dtype = torch.float32
+) -> ShardedLearner:
+    """This process's part of a learner in the recipe's layout; the process group is there already.
+
+    Raises BadRequest when the layout does not fit the model, or nothing can be read.
+    """
+    try:
+        layout = Layout(dp=recipe.layout.dp, ep=recipe.layout.ep, tp=recipe.layout.tp, cp=recipe.layout.cp)
+        model = _share(recipe, arrange(layout), directory, dtype)
+    except (FileNotFoundError, ValueError) as error:
+        raise BadRequest(str(error), field="layout", hint="--set layout.ep=… (or dp, tp, cp)") from None
+    model.recompute(recipe.layout.recompute)
+    return ShardedLearner(model, recipe.learning, recipe.objective, seed=recipe.seed)
+
+
+def _share(recipe: Recipe, ranks: Ranks, directory: str | None, dtype: torch.dtype) -> ShardedModel:
+    if directory is None:
+        return parallelise(build_learner(recipe).model.to(dtype), ranks)
+    return load_parallel(directory, ranks, dtype)
