@@ -21,7 +21,8 @@ from agent_server.edge import run_reply
 from agent_server.player import Play, Player
 from agent_server.policy import Policy
 from agent_server.rollouts import Rollouts, check_all, read_request
-from gym_core.client import Client
+from gym_core.access import Access
+from gym_core.client import Client, Token
 from gym_core.contracts import Rollout
 from gym_core.errors import BadRequest, UnknownName
 from gym_core.serve import harden, json_reply, read_json
@@ -33,19 +34,29 @@ ROLLOUTS: web.AppKey[Rollouts] = web.AppKey("rollouts", Rollouts)
 DIRECTORY: web.AppKey[Directory] = web.AppKey("directory", Directory)
 
 
-def build_app(config: AgentConfig, *, token: str | None = None) -> web.Application:
-    """The agent server as an application; clients and store open when it starts and close with it."""
+def build_app(config: AgentConfig, *, token: Token = None, access: Access | None = None) -> web.Application:
+    """The agent server as an application; clients and store open when it starts and close with it.
+
+    `token` is what it shows to environments and policy, `access` who may call it; without one a `token` that is text
+    is asked of everybody else as well.
+    """
     app = web.Application()
     app.router.add_post("/run", _run)
     app.router.add_post("/rollouts", _batch)
     app.router.add_post("/cancel", _cancel)
     app.router.add_get("/rollouts/{rollout_id:.+}", _show)
     app.cleanup_ctx.append(lambda app: _open(app, config, token))
-    harden(app, server_name=SERVER, token=token)
+    harden(
+        app,
+        server_name=SERVER,
+        token=access or Access.of(token if isinstance(token, str) else None),
+        scope="rollouts:run",
+        scopes={"/rollouts/{rollout_id}": "rollouts:read"},
+    )
     return app
 
 
-async def _open(app: web.Application, config: AgentConfig, token: str | None) -> Any:
+async def _open(app: web.Application, config: AgentConfig, token: Token) -> Any:
     limit = config.max_running
     clients = {name: Client(url, token=token, connection_limit=limit) for name, url in config.environments.items()}
     directory = Directory(clients, config.environment_s)

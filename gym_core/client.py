@@ -30,10 +30,16 @@ LARGE_BODY = 1 << 20
 
 T = TypeVar("T")
 
+Token = str | Callable[[], str | None] | None
+"""What is shown as bearer: a text, or who is asked for it before each request, as its file may change."""
+
 __all__ = ["Backoff", "Client", "Response"]
 
 MAX_REPLY_BYTES = 1 << 30
 """A longer reply is refused rather than held in memory."""
+
+MAX_UNPACKED_BYTES = 64 << 20
+"""The same for one that came compressed although we ask for none to be: a small bomb must stay small."""
 
 CONNECT_TIMEOUT_S = 5.0
 """A peer that does not accept a connection within this time is unavailable."""
@@ -71,7 +77,7 @@ class Client:
         self,
         base_url: str,
         *,
-        token: str | None = None,
+        token: Token = None,
         timeout_s: float = 60.0,
         retries: int = 2,
         connection_limit: int = 256,
@@ -218,8 +224,8 @@ class Client:
         else:
             data = msgspec.json.encode(body)
             sent.setdefault(hdrs.CONTENT_TYPE, "application/json")
-        if self._token:
-            sent.setdefault(hdrs.AUTHORIZATION, f"Bearer {self._token}")
+        if token := self._token() if callable(self._token) else self._token:
+            sent.setdefault(hdrs.AUTHORIZATION, f"Bearer {token}")
         if trace := telemetry.trace_id.get():
             sent.setdefault(names.TRACE, trace)
         if idempotent and data is not None:
@@ -270,10 +276,11 @@ class Client:
         url = str(response.url)
         try:
             async with asyncio.timeout(end.left_s()):
-                if response.content_length is not None and response.content_length <= MAX_REPLY_BYTES:
+                packed = hdrs.CONTENT_ENCODING in response.headers  # nobody asked for that: its length says nothing
+                if not packed and response.content_length is not None and response.content_length <= MAX_REPLY_BYTES:
                     body = await response.read()
                 else:
-                    body = await _read_bounded(response)
+                    body = await _read_bounded(response, MAX_UNPACKED_BYTES if packed else MAX_REPLY_BYTES)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             response.close()
             raise end.explain(error, url) from None
@@ -293,13 +300,13 @@ class Client:
             raise end.explain(error, str(response.url)) from None
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
     body = bytearray()
     while chunk := await response.content.readany():
         body += chunk
-        if len(body) > MAX_REPLY_BYTES:
+        if len(body) > most:
             response.close()
-            raise RemoteError(f"the reply of {response.url} is over {MAX_REPLY_BYTES} bytes")
+            raise RemoteError(f"the reply of {response.url} is over {most} bytes")
     return bytes(body)
 
 

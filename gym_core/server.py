@@ -71,7 +71,7 @@ def build_app(
     for route in routes:
         route.add_to(app.router, f"/{route.service.name}")
     app.cleanup_ctx.append(_keep)
-    harden(app, "environment", config.token, max_body_bytes=config.max_body_bytes)
+    harden(app, "environment", config.token, max_body_bytes=config.max_body_bytes, scope="environment:verify")
     _measure(app[DOOR].metrics, routes)
     client.metrics = JudgeMetrics(app[DOOR].metrics)
     return app

@@ -23,6 +23,7 @@ COMMANDS = {
     "run": ("palaestra.commands.run", "collect and score rollouts from a policy"),
     "runs": ("palaestra.commands.runs", "list stored runs, show one"),
     "serve": ("palaestra.commands.serve", "serve a policy, OpenAI-compatible"),
+    "token": ("palaestra.commands.token", "make, exchange and take back the tokens that open servers"),
     "train": ("palaestra.commands.train", "train a policy from a recipe"),
 }
 

@@ -37,6 +37,7 @@ def serve(
     from agent_server.app import build_app
     from agent_server.config import AgentConfig
     from gym_core import auth
+    from gym_core.access import Access
     from gym_core.config import load
     from gym_core.errors import BadRequest
     from gym_core.serve import run
@@ -51,5 +52,5 @@ def serve(
     config = load(AgentConfig, file=config_file, section="agent", overrides=overrides)
     if not config.policy_url:
         raise BadRequest("the agent server needs a policy", field="policy_url", hint="--policy http://127.0.0.1:8000")
-    token = auth.secret()
-    run(build_app(config, token=token), host=host, port=port, token=token, parent_pid=parent_pid)
+    app = build_app(config, token=auth.own_token(), access=Access.configured())
+    run(app, host=host, port=port, parent_pid=parent_pid)

@@ -69,8 +69,8 @@ def serve(
     if reload or policy != "none":
         asyncio.run(_Live(names[0], paths, host, port, policy, rollouts, reload, config_file, overrides).run())
         return
-    app, token = _app(_loaded(names, paths), config_file, overrides)
-    server.run(app, host=host, port=port, token=token, parent_pid=parent_pid)
+    app = _app(_loaded(names, paths), config_file, overrides)
+    server.run(app, host=host, port=port, parent_pid=parent_pid)
 
 
 def _loaded(names: tuple[str, ...], paths: tuple[Path, ...]) -> list[LoadedEnvironment]:
@@ -84,17 +84,13 @@ def _loaded(names: tuple[str, ...], paths: tuple[Path, ...]) -> list[LoadedEnvir
     return [registry.load(name) for registry, named in found for name in named]
 
 
-def _app(loaded: list[LoadedEnvironment], config_file: Path | None, overrides: dict[str, object]) -> tuple[Any, Any]:
-    """The application, and the token it wants where one is set."""
-    from gym_core import auth
+def _app(loaded: list[LoadedEnvironment], config_file: Path | None, overrides: dict[str, object]) -> Any:
     from gym_core.config import load
     from gym_core.judge.config import JudgeConfig
     from gym_core.server import EnvironmentServiceConfig, build_app
 
-    token = auth.secret()
-    given = {**overrides, **({"token": token} if token else {})}
-    config = load(EnvironmentServiceConfig, file=config_file, section="environments", overrides=given)
-    return build_app(loaded, config, load(JudgeConfig, file=config_file, section="judge")), token
+    config = load(EnvironmentServiceConfig, file=config_file, section="environments", overrides=overrides)
+    return build_app(loaded, config, load(JudgeConfig, file=config_file, section="judge"))
 
 
 class _Live:
@@ -152,12 +148,13 @@ class _Live:
 
     async def _serve(self, loaded: LoadedEnvironment) -> None:
         """Serve this one in place of the one before, on the same port."""
+        from gym_core.access import Access
         from gym_core.serve import start
 
-        app, token = _app([loaded], *self._configured)
+        app = _app([loaded], *self._configured)
         if self._served is not None:
             await self._served.close()
-        self._served = await start(app, self._host, self._port, token, grace_s=1.0)
+        self._served = await start(app, self._host, self._port, Access.configured(), grace_s=1.0)
         self._port = self._served.port
 
     async def _show(self, loaded: LoadedEnvironment) -> None:

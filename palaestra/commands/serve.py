@@ -31,7 +31,6 @@ def command(
     parent_pid: int | None,
 ) -> None:
     """Serve a policy: /v1/responses, /v1/chat/completions, /v1/completions."""
-    from gym_core import auth
     from gym_core.serve import run
     from palaestra.policies import policy_config, served_app
 
@@ -44,5 +43,4 @@ def command(
         max_length=max_length,
         enable_thinking=thinking,
     )
-    token = auth.secret()
-    run(served_app(config, token=token), host=host, port=port, token=token, parent_pid=parent_pid)
+    run(served_app(config), host=host, port=port, parent_pid=parent_pid)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gym_core import auth
-from gym_core.errors import BadRequest, Unauthorized
+from gym_core.errors import BadRequest
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "::1", "[::1]"])
@@ -26,25 +26,6 @@ def test_beyond_loopback_a_token_is_needed(host: str | None) -> None:
             auth.require_token_beyond_loopback(host, missing)
         assert "PALAESTRA_TOKEN" in caught.value.hint
     auth.require_token_beyond_loopback(host, "t")
-
-
-@pytest.mark.parametrize("header", ["Bearer t0ken", "bearer t0ken", "BEARER  t0ken "])
-def test_the_right_token_passes(header: str) -> None:
-    auth.check_bearer(header, "t0ken")
-
-
-@pytest.mark.parametrize(
-    "header", [None, "", "t0ken", "Basic t0ken", "Bearer", "Bearer t0ke", "Bearer t0kenn", "Bearer \udcff"]
-)
-def test_anything_else_is_refused_without_telling_the_token(header: str | None) -> None:
-    with pytest.raises(Unauthorized) as caught:
-        auth.check_bearer(header, "t0ken")
-    assert "t0ken" not in str(caught.value.info())
-
-
-def test_without_a_token_everybody_may_call() -> None:
-    auth.check_bearer(None, None)
-    auth.check_bearer("Bearer whatever", "")
 
 
 def test_a_secret_comes_from_the_environment_first_then_the_file(tmp_path: Path) -> None:
