@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -33,8 +34,9 @@ from gym_core.client import Client, Token
 from gym_core.contracts import Rollout
 from gym_core.errors import BadRequest, UnknownName
 from gym_core.requests import AggregateRequest
-from gym_core.serve import harden, json_reply, read_json
+from gym_core.serve import DOOR, harden, json_reply, read_json
 from gym_core.store import Store
+from gym_core.telemetry import Metrics
 from gym_core.tokens import FRAME_TYPE, pack_frame
 
 SERVER = "agent"
@@ -70,14 +72,26 @@ async def _open(app: web.Application, config: AgentConfig, token: Token) -> Any:
     directory = Directory(clients, config.environment_s)
     policy = Policy(Client(config.policy_url, token=token, connection_limit=config.max_running), config.model)
     store = await Store.open(config.store) if config.store else None
-    rollouts = Rollouts(config, Player(config, directory, policy), store)
+    player = Player(config, directory, policy)
+    rollouts = Rollouts(config, player, store)
     app[ROLLOUTS], app[DIRECTORY] = rollouts, directory
+    _measure(app[DOOR].metrics, player)
     yield
     await rollouts.close()
     await directory.close()
     await policy.close()
     if store is not None:
         await store.close()
+
+
+def _measure(metrics: Metrics, player: Player) -> None:
+    """Gauges of the circuit breakers, read when somebody asks."""
+    state = metrics.gauge("palaestra_circuit", "0 closed, 1 half open, 2 open", ("environment",))
+    opened = metrics.gauge("palaestra_circuit_opened", "Times a circuit opened", ("environment",))
+    refused = metrics.gauge("palaestra_circuit_refused", "Rollouts an open circuit refused", ("environment",))
+    for name, breaker in player.breakers.items():
+        for gauge, of in ((state, "state"), (opened, "opened"), (refused, "refused")):
+            gauge.labels(name).set_function(partial(getattr, breaker, of))
 
 
 def _client(url: str, token: Token, limit: int) -> Client:
