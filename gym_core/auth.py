@@ -94,6 +94,16 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of processes that call nobody: without our tokens and the names of the files that hold them."""
+    ours = {"PALAESTRA_SECRETS", "PALAESTRA_TOKENS"}
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in ours and not (name.startswith("PALAESTRA_") and is_secret_name(name))
+    }
+
+
 def redact(value: Any) -> Any:
     """A copy of plain data in which texts under secret names, and passwords inside addresses, are masked."""
     if isinstance(value, Mapping):

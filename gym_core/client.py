@@ -22,6 +22,7 @@ from aiohttp import hdrs
 
 from gym_core import headers as names
 from gym_core import telemetry
+from gym_core.auth import MASK
 from gym_core.errors import BadRequest, DeadlineExceeded, PalaestraError, RemoteError, Unavailable
 from gym_core.http_reply import Response, error_of
 from gym_core.tokens import FRAME_TYPE, FrameReader
@@ -204,7 +205,7 @@ class Client:
         try:
             if response.status >= 300:
                 failed = await self._read(response, end)
-                raise error_of(failed.status, failed.headers, failed.body, failed.url)
+                raise error_of(failed.status, failed.headers, _unquoted(failed.body, sent), failed.url)
             while chunk := await self._chunk(response, end, idle_s):
                 for frame in _frames(reader, chunk, str(response.url)):
                     yield frame
@@ -246,7 +247,10 @@ class Client:
     async def _once(self, method: str, path: str, data: bytes | None, sent: dict[str, str], end: _Deadline) -> Response:
         response = await self._open(method, path, data, sent, end)
         try:
-            return await self._read(response, end)
+            reply = await self._read(response, end)
+            if not reply.ok:
+                reply.body = _unquoted(reply.body, sent)
+            return reply
         finally:
             response.release()
 
@@ -298,6 +302,12 @@ class Client:
             raise DeadlineExceeded(f"{response.url} sent nothing for {quiet:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise end.explain(error, str(response.url)) from None
+
+
+def _unquoted(body: bytes, sent: Mapping[str, str]) -> bytes:
+    """The body of a refusal without the token that the request carried: endpoints are known to quote it."""
+    token = sent.get(hdrs.AUTHORIZATION, "").partition(" ")[2]
+    return body.replace(token.encode(), MASK.encode()) if token else body
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
