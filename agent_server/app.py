@@ -43,11 +43,18 @@ SERVER = "agent"
 ROLLOUTS: web.AppKey[Rollouts] = web.AppKey("rollouts", Rollouts)
 
 
-def build_app(config: AgentConfig, *, token: Token = None, access: Access | None = None) -> web.Application:
+def build_app(
+    config: AgentConfig,
+    *,
+    token: Token = None,
+    access: Access | None = None,
+    embedded: web.Application | None = None,
+) -> web.Application:
     """The agent server as an application; clients and store open when it starts and close with it.
 
     `token` is what it shows to environments and policy, `access` who may call it; without one a `token` that is text
-    is asked of everybody else as well.
+    is asked of everybody else as well. `embedded`: an environment service whose environments are played in this
+    process, without a socket between them; it starts and ends with the agent.
     """
     app = web.Application()
     app.router.add_post("/run", _run)
@@ -56,7 +63,7 @@ def build_app(config: AgentConfig, *, token: Token = None, access: Access | None
     app.router.add_post("/aggregate_metrics", _aggregate)
     catalogue.add_to(app.router)
     app.router.add_get("/rollouts/{rollout_id:.+}", _show)
-    app.cleanup_ctx.append(lambda app: _open(app, config, token))
+    app.cleanup_ctx.append(lambda app: _open(app, config, token, embedded))
     harden(
         app,
         server_name=SERVER,
@@ -67,8 +74,26 @@ def build_app(config: AgentConfig, *, token: Token = None, access: Access | None
     return app
 
 
-async def _open(app: web.Application, config: AgentConfig, token: Token) -> Any:
-    clients = {name: _client(url, token, config.max_running) for name, url in config.environments.items()}
+async def _open(app: web.Application, config: AgentConfig, token: Token, embedded: web.Application | None) -> Any:
+    async with contextlib.AsyncExitStack() as stack:
+        clients = {name: _client(url, token, config.max_running) for name, url in config.environments.items()}
+        if embedded is not None:
+            clients |= await _embed(embedded, stack)
+        await stack.enter_async_context(_keep(app, config, token, clients))
+        yield
+
+
+async def _embed(embedded: web.Application, stack: contextlib.AsyncExitStack) -> dict[str, Client]:
+    """Start the environments of an app in this process; a client of each."""
+    from gym_core.local import LocalEnvironment, running
+    from gym_core.server import SERVICES
+
+    await stack.enter_async_context(running(embedded))
+    return {name: LocalEnvironment(embedded, name) for name in embedded[SERVICES]}
+
+
+@contextlib.asynccontextmanager
+async def _keep(app: web.Application, config: AgentConfig, token: Token, clients: dict[str, Client]) -> Any:
     directory = Directory(clients, config.environment_s)
     policy = Policy(Client(config.policy_url, token=token, connection_limit=config.max_running), config.model)
     store = await Store.open(config.store) if config.store else None

@@ -44,7 +44,7 @@ class Player:
         self._directory = directory
         self._policy = policy
         self.breakers = {
-            name: Breaker(name, config.breaker_failures, config.breaker_rest_s) for name in config.environments
+            name: Breaker(name, config.breaker_failures, config.breaker_rest_s) for name in directory.names
         }
 
     async def play(self, row: dict[str, Any], task: Task, options: RunOptions) -> Play:

@@ -18,6 +18,9 @@ def command() -> None:
 @click.option(
     "--env", "environments", multiple=True, metavar="NAME=URL", help="an environment service; repeat for more"
 )
+@click.option(
+    "--embed", "embedded", multiple=True, metavar="NAME|PATH", help="an environment in this process; repeat for more"
+)
 @click.option("--policy", "policy_url", default="", help="URL of the policy server")
 @click.option("--store", default=None, help="where rollouts are kept: a path or a database URL")
 @click.option(
@@ -26,6 +29,7 @@ def command() -> None:
 @listen_options
 def serve(
     environments: tuple[str, ...],
+    embedded: tuple[str, ...],
     policy_url: str,
     store: str | None,
     config_file: Path | None,
@@ -41,6 +45,7 @@ def serve(
     from gym_core.config import load
     from gym_core.errors import BadRequest
     from gym_core.serve import run
+    from palaestra.commands.env_serve import environment_app
 
     overrides: dict[str, object] = {}
     if environments:
@@ -52,5 +57,10 @@ def serve(
     config = load(AgentConfig, file=config_file, section="agent", overrides=overrides)
     if not config.policy_url:
         raise BadRequest("the agent server needs a policy", field="policy_url", hint="--policy http://127.0.0.1:8000")
-    app = build_app(config, token=auth.own_token(), access=Access.configured())
+    app = build_app(
+        config,
+        token=auth.own_token(),
+        access=Access.configured(),
+        embedded=environment_app(embedded, config_file) if embedded else None,
+    )
     run(app, host=host, port=port, parent_pid=parent_pid)

@@ -15,6 +15,8 @@ import click
 from palaestra.options import listen_options, paths_option
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from gym_core.fleet import FleetPlace
     from gym_core.registry import LoadedEnvironment
     from gym_core.service_config import EnvironmentServiceConfig
@@ -138,12 +140,17 @@ def _loaded(names: tuple[str, ...], paths: tuple[Path, ...]) -> list[LoadedEnvir
     return [registry.load(name) for registry, named in found for name in named]
 
 
+def environment_app(names: tuple[str, ...], config_file: Path | None) -> web.Application:
+    """The application of these environments, for whoever plays them in its own process."""
+    return _app(_loaded(names, ()), config_file, {})
+
+
 def _app(
     loaded: list[LoadedEnvironment],
     config_file: Path | None,
     overrides: dict[str, object],
     fleet: FleetPlace | None = None,
-) -> Any:
+) -> web.Application:
     from gym_core.config import load
     from gym_core.judge.config import JudgeConfig
     from gym_core.server import build_app
