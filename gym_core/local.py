@@ -97,7 +97,8 @@ class LocalEnvironment(Client):
             raise _as_told(error) from None
         except Exception as error:  # the boundary of the environment: over HTTP this would be its server's 500
             raise EnvironmentFault(f"the environment's server failed: {type(error).__name__}") from error
-        answer = Response(reply.status, reply.headers, bytes(reply.body or b""), self.base_url + path)
+        assert reply.body is None or isinstance(reply.body, bytes), "the handlers of an environment do not stream"
+        answer = Response(reply.status, reply.headers, reply.body or b"", self.base_url + path)
         if check and (failed := answer.error()) is not None:
             raise failed
         return answer
