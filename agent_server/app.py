@@ -23,6 +23,7 @@ from agent_server.catalogue import DIRECTORY
 from agent_server.config import AgentConfig
 from agent_server.directory import Directory
 from agent_server.edge import run_reply
+from agent_server.metrics import AgentMetrics
 from agent_server.nemo_gym import resources as nemo_gym
 from agent_server.play import Play
 from agent_server.player import Player
@@ -97,8 +98,9 @@ async def _keep(app: web.Application, config: AgentConfig, token: Token, clients
     directory = Directory(clients, config.environment_s)
     policy = Policy(Client(config.policy_url, token=token, connection_limit=config.max_running), config.model)
     store = await Store.open(config.store) if config.store else None
-    player = Player(config, directory, policy)
-    rollouts = Rollouts(config, player, store)
+    metrics = AgentMetrics(app[DOOR].metrics)
+    player = Player(config, directory, policy, metrics)
+    rollouts = Rollouts(config, player, store, metrics)
     app[ROLLOUTS], app[DIRECTORY] = rollouts, directory
     _measure(app[DOOR].metrics, player)
     yield
