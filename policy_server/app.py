@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from gym_core.access import Access
 from gym_core.errors import BadRequest, ErrorInfo
 from gym_core.serve import DOOR, deadline_s, harden, json_reply, read_json
 from gym_core.telemetry import Metrics
@@ -35,13 +36,14 @@ BACKEND: web.AppKey[Backend] = web.AppKey("policy_backend", Backend)
 
 
 def build_app(
-    backend: Backend, tokenizer: Tokenizer, config: PolicyConfig | None = None, *, token: str | None = None
+    backend: Backend, tokenizer: Tokenizer, config: PolicyConfig | None = None, *, token: Access | str | None = None
 ) -> web.Application:
     """The app. The backend stays the caller's: started before, closed after."""
     app = web.Application()
     app[BACKEND] = backend
     Routes(backend, Prompts(tokenizer), config or PolicyConfig()).add_to(app)
-    harden(app, "policy", token, error_body=openai_error)
+    scopes = {"/weights": "policy:weights"}
+    harden(app, "policy", token, error_body=openai_error, scope="policy:generate", scopes=scopes)
     if isinstance(backend, Engine | VllmBackend):
         _publish_stats(backend, app[DOOR].metrics)
     return app
@@ -175,5 +177,5 @@ class Routes:
 def openai_error(info: ErrorInfo, status: int) -> dict[str, Any]:
     """OpenAI's error body with our keys in it."""
     kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
-    kind = "authentication_error" if status == 401 else kind
+    kind = {401: "authentication_error", 403: "permission_error"}.get(status, kind)
     return {"error": {**msgspec.to_builtins(info), "type": kind, "param": info.field or None}}

@@ -35,18 +35,16 @@ def command(
     parent_pid: int | None,
 ) -> None:
     """Serve a policy: /v1/responses, /v1/chat/completions, /v1/completions."""
-    from gym_core import auth
     from gym_core.serve import run
     from palaestra.following import follow as serve_what_is_handed_over
     from palaestra.policies import policy_config, served_app
 
-    token = auth.secret()
     flags = {"num_slots": slots, "max_length": max_length, "enable_thinking": thinking}
     if follow is not None:
         if model is not None or upstream:
             raise click.UsageError("--follow serves what is handed over: give neither --model nor --upstream with it")
         given = {name: value for name, value in flags.items() if value is not None}
-        serve_what_is_handed_over(follow, host, port, token, parent_pid, config_file=config_file, **given)
+        serve_what_is_handed_over(follow, host, port, parent_pid, config_file=config_file, **given)
         return
     config = policy_config(model, upstream, upstream_model, config_file=config_file, engine=engine, **flags)
-    run(served_app(config, token=token), host=host, port=port, token=token, parent_pid=parent_pid)
+    run(served_app(config), host=host, port=port, parent_pid=parent_pid)
