@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
 from aiohttp import web
 
 from gym_core.errors import BadRequest, ErrorInfo
@@ -22,10 +23,11 @@ from policy_server.engine import Engine
 from policy_server.params import refuse, require_model
 from policy_server.prompts import Prompts
 from policy_server.requests import Backend
-from policy_server.score import score
+from policy_server.score import score, score_both
 from policy_server.token_routes import DetokenizeParams, TokenizeParams, detokenize, tokenize
 from policy_server.turns import read_turn, write_turn
-from policy_server.weights import WeightsParams, load_weights
+from policy_server.weight_body import receive
+from policy_server.weights import WeightsParams, audit, load_weights
 
 BACKEND: web.AppKey[Backend] = web.AppKey("policy_backend", Backend)
 
@@ -55,9 +57,10 @@ def _stat(engine: Engine, name: str) -> float:
 
 
 class ScoreParams(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Body of POST /score."""
+    """Body of POST /score; `decode` asks for the scores of decoding too."""
 
     token_ids: list[list[int]]
+    decode: bool = False
 
 
 class Routes:
@@ -78,6 +81,8 @@ class Routes:
             app.router.add_post(f"{prefix}/detokenize", self.detokenize)
         app.router.add_post("/score", self.score)
         app.router.add_post("/weights", self.weights)
+        app.router.add_post("/weights/body", self.weights_body)
+        app.router.add_get("/weights/checksums", self.weights_checksums)
 
     async def responses(self, request: web.Request) -> web.StreamResponse:
         if request.content_type == FRAME_TYPE:
@@ -142,13 +147,24 @@ class Routes:
 
     async def score(self, request: web.Request) -> web.Response:
         params: ScoreParams = await read_json(request, ScoreParams)
+        if params.decode:
+            scores, decoded, version = await score_both(self._engine(), params.token_ids)
+            return json_reply(
+                {"logprobs": _lists(scores), "decode_logprobs": _lists(decoded), "policy_version": version}
+            )
         scores, version = await score(self._engine(), params.token_ids)
-        return json_reply({"logprobs": [row.tolist() for row in scores], "policy_version": version})
+        return json_reply({"logprobs": _lists(scores), "policy_version": version})
 
     async def weights(self, request: web.Request) -> web.Response:
         params: WeightsParams = await read_json(request, WeightsParams)
-        checksums = await load_weights(self._engine(), params)
-        return json_reply({"version": self.backend.version, "checksums": checksums})
+        return json_reply(await load_weights(self._engine(), params))
+
+    async def weights_body(self, request: web.Request) -> web.Response:
+        return json_reply(await receive(self._engine(), request))
+
+    async def weights_checksums(self, _: web.Request) -> web.Response:
+        version, checksums = await audit(self._engine())
+        return json_reply({"version": version, "checksums": checksums})
 
     def _engine(self) -> Engine:
         if not isinstance(self.backend, Engine):
@@ -157,6 +173,10 @@ class Routes:
 
     def _deadline(self, request: web.Request) -> float:
         return deadline_s(request, self.config.deadline_s)
+
+
+def _lists(rows: list[np.ndarray]) -> list[list[float]]:
+    return [row.tolist() for row in rows]
 
 
 def openai_error(info: ErrorInfo, status: int) -> dict[str, Any]:
