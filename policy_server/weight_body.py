@@ -28,6 +28,19 @@ _MAX_HEAD = 1 << 26
 
 async def receive(engine: Engine, request: web.Request) -> Taken:
     """Take weights from a request's body. Raises `BadRequest`, `TooLarge`, `Conflict`, `DeadlineExceeded`."""
+    params = await read_head(request)
+    _, needed = places_of(engine.model)
+    if params.nbytes > 2 * needed:  # a layout of another dtype may be twice as large
+        raise TooLarge(f"{params.nbytes} bytes of weights for a model of {needed}", field="nbytes")
+    with torch.inference_mode(False):
+        memory = torch.empty(params.nbytes, dtype=torch.uint8)
+    prefer_huge_pages([memory])
+    await fill(request, memory)
+    return await take_memory(engine, params, memory)
+
+
+async def read_head(request: web.Request) -> WeightsParams:
+    """What a body says before its bytes begin. Raises `BadRequest`."""
     try:
         (head_bytes,) = HEAD.unpack(await request.content.readexactly(HEAD.size))
         if head_bytes > _MAX_HEAD:
@@ -39,18 +52,12 @@ async def receive(engine: Engine, request: web.Request) -> Taken:
         raise BadRequest("a body is the weights itself", field="path", hint="leave `path` and `memory` out")
     if not params.checksums:
         raise BadRequest("what comes over a network needs checksums", field="checksums")
-    _, needed = places_of(engine.model)
-    if params.nbytes > 2 * needed:  # a layout of another dtype may be twice as large
-        raise TooLarge(f"{params.nbytes} bytes of weights for a model of {needed}", field="nbytes")
-    return await take_memory(engine, params, await _memory(request, params.nbytes))
+    return params
 
 
-async def _memory(request: web.Request, nbytes: int) -> Tensor:
-    """The rest of the body, u8[nbytes]. Raises `BadRequest` unless it is that long."""
-    with torch.inference_mode(False):
-        memory = torch.empty(nbytes, dtype=torch.uint8)
-    prefer_huge_pages([memory])
-    target, at = memory.numpy(), 0
+async def fill(request: web.Request, memory: Tensor) -> None:
+    """The rest of a body into memory u8[n]. Raises `BadRequest` unless it is that long."""
+    target, at, nbytes = memory.numpy(), 0, len(memory)
     while piece := await request.content.readany():
         if at + len(piece) > nbytes:
             raise BadRequest(f"the body is longer than the {nbytes} bytes it announced", field="body")
@@ -58,4 +65,3 @@ async def _memory(request: web.Request, nbytes: int) -> Tensor:
         at += len(piece)
     if at != nbytes:
         raise BadRequest(f"the body ends after {at} of {nbytes} bytes", field="body")
-    return memory

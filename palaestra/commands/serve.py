@@ -15,6 +15,10 @@ from palaestra.options import listen_options
 @click.option("--upstream-model", default="", help="the endpoint's name of the model")
 @click.option("--slots", type=click.IntRange(1), help="samples at once  [default: 128]")
 @click.option("--max-length", type=click.IntRange(1), help="tokens of prompt and answer together  [default: 2048]")
+@click.option("--replicas", default=1, show_default=True, type=click.IntRange(1), help="processes behind one address")
+@click.option(
+    "--publish-timeout", default=60.0, show_default=True, help="seconds until a replica without new weights is replaced"
+)
 @click.option("--thinking/--no-thinking", default=None, help="let the policy think where a request does not say")
 @click.option("--config", "config_file", type=click.Path(exists=True, path_type=Path), help="TOML with [policy]")
 @listen_options
@@ -24,6 +28,8 @@ def command(
     upstream_model: str,
     slots: int | None,
     max_length: int | None,
+    replicas: int,
+    publish_timeout: float,
     thinking: bool | None,
     config_file: Path | None,
     host: str,
@@ -45,4 +51,24 @@ def command(
         enable_thinking=thinking,
     )
     token = auth.secret()
-    run(served_app(config, token=token), host=host, port=port, token=token, parent_pid=parent_pid)
+    if replicas > 1:
+        from palaestra.replicas import replicated_app
+
+        app = replicated_app(replicas, _for_each(click.get_current_context()), token=token, publish_s=publish_timeout)
+    else:
+        app = served_app(config, token=token)
+    run(app, host=host, port=port, token=token, parent_pid=parent_pid)
+
+
+def _for_each(context: click.Context) -> list[str]:
+    """The words of this command for one replica: all but where to listen and how many there are."""
+    words: list[str] = []
+    for option in context.command.params:
+        value = context.params.get(str(option.name))
+        if value in (None, "") or option.name in ("replicas", "publish_timeout", "host", "port", "parent_pid"):
+            continue
+        if isinstance(option, click.Option) and option.is_flag:
+            words.append((option.opts if value else option.secondary_opts)[0])
+        else:
+            words += [option.opts[0], str(value)]
+    return words
