@@ -32,6 +32,7 @@ from palaestra.live import View
 from palaestra.meter import Meter
 from palaestra.run_folder import RunFolder, grpo_cpu_seconds
 from palaestra.summary import finish
+from trainer import transports
 from trainer.checkpointing import Checkpoints
 from trainer.collect import AgentPool, Row
 from trainer.config import Recipe
@@ -260,8 +261,16 @@ async def _connect(line: Line, stack: AsyncExitStack) -> None:
     line.agents = AgentPool(agent_client, run_id=folder.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
     policy_client = await stack.enter_async_context(connect(policy_url))
     vocab_size = await line.learner.call("vocab_size")
+    transport = recipe.policy.transport
+    if transport == "auto":
+        transport = "in_process" if isinstance(line.placement, LocalPlacement) else "shared_memory"
     line.publisher = WeightPublisher(
-        policy_client, probe_rows(vocab_size, seed=recipe.seed), gate=recipe.grpo.mismatch_gate
+        policy_client,
+        probe_rows(vocab_size, seed=recipe.seed),
+        transport=transports.make(transport),
+        switch=recipe.policy.switch,
+        gate=recipe.grpo.mismatch_gate,
+        timeout_s=recipe.policy.publish_s,
     )
     stack.push_async_callback(line.publisher.close)
     line.heldout_rows = await heldout_rows(line.environment_url, recipe)

@@ -116,12 +116,15 @@ async def test_a_stopped_replica_does_not_stall_the_others_and_is_replaced(clien
 
 
 async def test_a_stream_that_has_begun_ends_with_a_typed_error(client: Client, router: Router) -> None:
-    async with aiohttp.ClientSession() as session:
-        async with session.post(f"{client.base_url}/v1/completions", json={"stream": True}) as answer:
-            number = json.loads((await answer.content.readuntil(b"\n\n"))[6:])["replica"]
-            os.kill(pid(router, number), signal.SIGKILL)
-            async with asyncio.timeout(30):
-                rest = await answer.content.read()
+    body = {"stream": True}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{client.base_url}/v1/completions", json=body) as answer,
+    ):
+        number = json.loads((await answer.content.readuntil(b"\n\n"))[6:])["replica"]
+        os.kill(pid(router, number), signal.SIGKILL)
+        async with asyncio.timeout(30):
+            rest = await answer.content.read()
     assert json.loads(rest[6:])["error"]["code"] == "policy_fault"
 
 
