@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready-$(shell cksum pyproject.toml requirements.lock 2>/dev/null | cksum | cut -d' ' -f1)
 
-.PHONY: help setup demo test test-all lint types contract bench clean
+.PHONY: help setup demo test test-all lint types contract peers bench clean
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 $(READY):
@@ -22,6 +22,8 @@ types: setup    ## mypy over every package
 	@$(BIN)/mypy
 contract: setup ## who may import whom
 	@$(BIN)/lint-imports
+peers:          ## foreign packages (NeMo Gym, verifiers, TRL), each in an environment of its own; a few GB
+	@$(PYTHON) scripts/peers.py
 bench: setup    ## the quick form of every benchmark
 	@for b in bench/*.py; do $(BIN)/python $$b --quick || exit 1; done
 clean:          ## remove the virtual environment and caches

@@ -3,7 +3,9 @@
 POST /run            row + options ─▶ one rollout (JSON, or one frame for who accepts frames)
 POST /rollouts       {"rows": [...]} ─▶ frames in the order they finish
 POST /cancel         {"run_id", "rollout_ids"}
+POST /aggregate_metrics  scored rollouts ─▶ means, pass@k
 GET  /rollouts/{id}  a stored rollout
+GET  /environments, POST /environments/{name}/tasks
 """
 
 from __future__ import annotations
@@ -15,22 +17,27 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from agent_server import catalogue
+from agent_server.catalogue import DIRECTORY
 from agent_server.config import AgentConfig
 from agent_server.directory import Directory
 from agent_server.edge import run_reply
-from agent_server.player import Play, Player
+from agent_server.nemo_gym import resources as nemo_gym
+from agent_server.play import Play
+from agent_server.player import Player
 from agent_server.policy import Policy
 from agent_server.rollouts import Rollouts, check_all, read_request
+from gym_core.aggregate import aggregate
 from gym_core.client import Client
 from gym_core.contracts import Rollout
 from gym_core.errors import BadRequest, UnknownName
+from gym_core.requests import AggregateRequest
 from gym_core.serve import harden, json_reply, read_json
 from gym_core.store import Store
 from gym_core.tokens import FRAME_TYPE, pack_frame
 
 SERVER = "agent"
 ROLLOUTS: web.AppKey[Rollouts] = web.AppKey("rollouts", Rollouts)
-DIRECTORY: web.AppKey[Directory] = web.AppKey("directory", Directory)
 
 
 def build_app(config: AgentConfig, *, token: str | None = None) -> web.Application:
@@ -39,6 +46,8 @@ def build_app(config: AgentConfig, *, token: str | None = None) -> web.Applicati
     app.router.add_post("/run", _run)
     app.router.add_post("/rollouts", _batch)
     app.router.add_post("/cancel", _cancel)
+    app.router.add_post("/aggregate_metrics", _aggregate)
+    catalogue.add_to(app.router)
     app.router.add_get("/rollouts/{rollout_id:.+}", _show)
     app.cleanup_ctx.append(lambda app: _open(app, config, token))
     harden(app, server_name=SERVER, token=token)
@@ -46,10 +55,9 @@ def build_app(config: AgentConfig, *, token: str | None = None) -> web.Applicati
 
 
 async def _open(app: web.Application, config: AgentConfig, token: str | None) -> Any:
-    limit = config.max_running
-    clients = {name: Client(url, token=token, connection_limit=limit) for name, url in config.environments.items()}
+    clients = {name: _client(url, token, config.max_running) for name, url in config.environments.items()}
     directory = Directory(clients, config.environment_s)
-    policy = Policy(Client(config.policy_url, token=token, connection_limit=limit), config.model)
+    policy = Policy(Client(config.policy_url, token=token, connection_limit=config.max_running), config.model)
     store = await Store.open(config.store) if config.store else None
     rollouts = Rollouts(config, Player(config, directory, policy), store)
     app[ROLLOUTS], app[DIRECTORY] = rollouts, directory
@@ -59,6 +67,13 @@ async def _open(app: web.Application, config: AgentConfig, token: str | None) ->
     await policy.close()
     if store is not None:
         await store.close()
+
+
+def _client(url: str, token: str | None, limit: int) -> Client:
+    """The client of a service of ours, or of a foreign one (`nemo_gym+http://…`), which never sees our token."""
+    if url.startswith(nemo_gym.SCHEME):
+        return nemo_gym.ResourcesServer(url, connection_limit=limit)
+    return Client(url, token=token, connection_limit=limit)
 
 
 async def _run(request: web.Request) -> web.Response:
@@ -107,6 +122,11 @@ async def _cancel(request: web.Request) -> web.Response:
     if run_id is None and not ids:
         raise BadRequest("say what to take back: `run_id` or `rollout_ids`", field="run_id")
     return json_reply({"cancelled": request.app[ROLLOUTS].cancel(run_id, ids)})
+
+
+async def _aggregate(request: web.Request) -> web.Response:
+    asked: AggregateRequest = await read_json(request, AggregateRequest)
+    return json_reply(aggregate(asked.verify_responses))
 
 
 async def _show(request: web.Request) -> web.Response:

@@ -8,7 +8,8 @@ import msgspec
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds are per rollout unless said otherwise; every `_s` is seconds.
 
-    `environments` maps a name to the base URL of its service; `store` is a path or database URL, empty for none.
+    `environments` maps a name to the base URL of its service, or to `nemo_gym+http://host:port` of a resources server
+    of NeMo Gym; `store` is a path or database URL, empty for none.
     `model` is asked of the policy server by name where it is set.
     `max_steps` is used where neither the caller nor the environment says; `max_queued` counts rollouts waiting or
     running in the whole server, beyond it the answer is 429.
@@ -27,5 +28,6 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_deadline_s: float = 3600.0
     generate_s: float = 600.0
     tool_s: float = 60.0
+    user_s: float = 120.0
     verify_s: float = 60.0
     environment_s: float = 10.0

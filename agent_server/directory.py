@@ -25,8 +25,10 @@ class EnvironmentPeer:
     keeps_sessions: bool
     max_steps: int
     has_tools: bool
+    user_turns: bool
     read_only_tools: frozenset[str]
     aliases: frozenset[str]
+    manifest: dict[str, Any]
 
 
 class Directory:
@@ -59,6 +61,11 @@ class Directory:
             )
         return self._peers.get(name) or await self._meet(name)
 
+    async def all(self) -> list[EnvironmentPeer]:
+        """Every environment that can be met now, by name."""
+        await self._learn_aliases()
+        return [self._peers[name] for name in self.names if name in self._peers]
+
     async def _learn_aliases(self) -> None:
         """Meet every environment that can be met; one that is down must not hide the others."""
         met = await asyncio.gather(*(self._meet(name) for name in self._clients), return_exceptions=True)
@@ -79,8 +86,10 @@ class Directory:
                     keeps_sessions=manifest["keeps_sessions"],
                     max_steps=manifest["max_steps"],
                     has_tools=bool(tools),
+                    user_turns=bool(manifest.get("user_turns")),
                     read_only_tools=frozenset(tool["name"] for tool in tools if tool.get("read_only")),
                     aliases=frozenset([*manifest.get("aliases", ()), *manifest.get("rows", ())]),
+                    manifest={**manifest, "name": name},
                 )
                 self._aliases.update(dict.fromkeys(self._peers[name].aliases, name))
             return self._peers[name]

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from agent_server.player import Play
+from agent_server.play import Play
+from agent_server.responses import full_response
 from gym_core.tokens import decode_trace
 
 
@@ -29,23 +30,14 @@ def run_reply(play: Play, *, with_tokens: bool = True) -> dict[str, Any]:
         "reward_components": {} if rollout.verdict is None else rollout.verdict.components,
         "verdict": msgspec.to_builtins(rollout.verdict),
         "mask_sample": not rollout.outcome.trainable,
-        "response": {
-            "id": f"resp_{rollout.rollout_id}",
-            "object": "response",
-            "created_at": int(rollout.created_at),
-            "model": "policy",
-            "status": "incomplete" if rollout.finish_reason == "length" else "completed",
-            "incomplete_details": {"reason": "max_output_tokens"} if rollout.finish_reason == "length" else None,
-            "output": output,
-            "parallel_tool_calls": True,
-            "tool_choice": "auto",
-            "tools": play.task.tools,
-            "usage": {
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-                "total_tokens": usage.input_tokens + usage.output_tokens,
-            },
-        },
+        "response": full_response(
+            output,
+            play.task.responses_create_params,
+            response_id=f"resp_{rollout.rollout_id}",
+            truncated=rollout.finish_reason == "length",
+            usage={"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens},
+            created_at=rollout.created_at,
+        ),
     }
 
 

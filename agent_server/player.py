@@ -1,6 +1,6 @@
 """The rollout: seed a session, let the policy and the tools take turns within bounds, ask for the verdict.
 
-    seed ─▶ [ generate ─▶ tools ]* ─▶ verify ─▶ close ─▶ store
+    seed ─▶ conversation [ generate ─▶ tools ─▶ user ]* ─▶ verify ─▶ close ─▶ store
 
 Each arrow is a stage; whatever fails becomes the rollout's outcome with the stage that failed and why. A failure never
 becomes a reward, and a session is closed on every way out.
@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from agent_server.config import AgentConfig
+from agent_server.conversation import Conversation
 from agent_server.directory import Directory, EnvironmentPeer
-from agent_server.policy import Policy, Turn
-from agent_server.tools import ToolCaller
+from agent_server.play import Play, Timed
+from agent_server.policy import Policy
 from agent_server.traces import TraceBook
 from gym_core import headers, telemetry
-from gym_core.contracts import RUN_KEY, Outcome, PendingVerdict, Rollout, RunOptions, Task, Usage, Verdict
+from gym_core.contracts import RUN_KEY, Outcome, PendingVerdict, Rollout, RunOptions, Task, Verdict
 from gym_core.errors import Cancelled, DeadlineExceeded, EnvironmentFault, JudgeFault, PalaestraError
-from gym_core.seeds import derive
 
 SERVER = "agent"
 log = telemetry.logger(SERVER)
@@ -34,23 +33,6 @@ GROUP_WAIT_S = 20.0
 class _VerdictReply(msgspec.Struct):
     verdict: Verdict | None = None
     pending: PendingVerdict | None = None
-
-
-@dataclass(slots=True)
-class Play:
-    """A rollout under way. `stage` is where it is now, and so where it fails if it fails."""
-
-    task: Task
-    row: dict[str, Any]
-    options: RunOptions
-    rollout: Rollout
-    peer: EnvironmentPeer | None = None
-    session_id: str = ""
-    stage: str = "seed"
-    book: TraceBook = field(default_factory=TraceBook)
-    usage: Usage = field(default_factory=Usage)
-    truncated: bool = False
-    blob: bytes = b""
 
 
 class Player:
@@ -103,97 +85,20 @@ class Player:
         play.rollout.environment_version = peer.version
         if peer.keeps_sessions:
             await self._seed(play, peer)
-        await self._converse(play, peer)
+        await Conversation(self._config, self._policy, play, peer).hold()
         play.stage = "verify"
-        with _Timed(play, "verify"):
+        with Timed(play, "verify"):
             play.rollout.verdict = await self._verify(play, peer)
 
     async def _seed(self, play: Play, peer: EnvironmentPeer) -> None:
         about = {"seed": play.options.seed, "repeat": play.options.repeat}
-        with _Timed(play, "seed"):
+        with Timed(play, "seed"):
             reply = await peer.client.post(
                 "/seed_session", {**play.row, RUN_KEY: about}, timeout_s=self._config.environment_s, idempotent=True
             )
         play.session_id = reply.json().get("session_id", "")
         if not play.session_id:
             raise EnvironmentFault(f"environment {peer.name!r} seeded a session without an id")
-
-    async def _converse(self, play: Play, peer: EnvironmentPeer) -> None:
-        """The bounded tool loop: stop at an answer, a cut, or the bounds."""
-        params = play.task.responses_create_params
-        items = list(play.task.messages)
-        tools = ToolCaller(
-            peer,
-            play.session_id,
-            play.task.tools,
-            timeout_s=self._config.tool_s,
-            max_chars=self._config.max_tool_output_chars,
-            max_calls=self._config.max_tool_calls_per_turn,
-        )
-        max_steps = play.options.max_steps or peer.max_steps or self._config.max_steps
-        left = self._config.max_output_tokens
-        covered = 0
-        for step in range(max_steps):
-            play.stage = "generate"
-            request = self._request(play, params, items, left, step)
-            with _Timed(play, "generate"):
-                turn = await self._policy.turn(
-                    request,
-                    covered,
-                    play.book.current,
-                    self._config.generate_s,
-                    f"{play.rollout.rollout_id or id(play)}-{step}",
-                )
-            self._take(play, turn)
-            items = items + turn.output
-            covered = len(items)
-            left -= turn.output_tokens
-            calls = [item for item in turn.output if item.get("type") == "function_call"]
-            if turn.finish_reason == "length" or left <= 0:
-                play.truncated = True
-                return
-            if not calls or not peer.has_tools:
-                # Where an environment has no tools, a function call is an answer in that form.
-                return
-            if step == max_steps - 1:
-                break
-            play.stage = "tool"
-            with _Timed(play, "tool"):
-                results = await tools.call_all(calls)
-            play.usage.tool_calls += len(results)
-            play.usage.tool_errors += sum(not result.ok for result in results)
-            outputs = [result.item for result in results]
-            items = items + outputs
-            play.rollout.output.extend(outputs)
-        play.truncated = True
-
-    def _request(
-        self, play: Play, params: dict[str, Any], items: list[dict[str, Any]], left: int, step: int
-    ) -> dict[str, Any]:
-        request = {**params, "input": items, "seed": derive(play.options.seed, "turn", step)}
-        sampling = play.options.sampling
-        for name in ("temperature", "top_p", "stop"):
-            value = getattr(sampling, name)
-            if value is not None:
-                request[name] = value
-        asked = sampling.max_output_tokens or params.get("max_output_tokens")
-        request["max_output_tokens"] = min(asked, left) if asked else left
-        if sampling.thinking is not None:
-            request["chat_template_kwargs"] = {"enable_thinking": sampling.thinking}
-        return request
-
-    def _take(self, play: Play, turn: Turn) -> None:
-        rollout = play.rollout
-        rollout.output.extend(turn.output)
-        play.book.add(turn.segment, turn.began, len(rollout.output) - 1)
-        rollout.finish_reason = turn.finish_reason
-        play.usage.turns += 1
-        play.usage.input_tokens += turn.input_tokens
-        play.usage.output_tokens += turn.output_tokens
-        if turn.version_max >= 0:
-            low = rollout.policy_version_min
-            rollout.policy_version_min = turn.version_min if low < 0 else min(low, turn.version_min)
-            rollout.policy_version_max = max(rollout.policy_version_max, turn.version_max)
 
     async def _verify(self, play: Play, peer: EnvironmentPeer) -> Verdict:
         options = play.options
@@ -292,20 +197,3 @@ def _outcome(stage: str, error: PalaestraError) -> Outcome:
     if stage == "judge" or isinstance(error, JudgeFault):
         return Outcome.JUDGE_ERROR
     return Outcome.ENV_ERROR
-
-
-class _Timed:
-    """Adds the time of a stage to the rollout's timings, whether or not it succeeds."""
-
-    __slots__ = ("_began", "_name", "_timings")
-
-    def __init__(self, play: Play, name: str) -> None:
-        self._timings = play.rollout.timings_ms
-        self._name = name
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        spent = 1000 * (time.perf_counter() - self._began)
-        self._timings[self._name] = round(self._timings.get(self._name, 0.0) + spent, 3)

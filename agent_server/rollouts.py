@@ -14,9 +14,11 @@ from typing import Any
 import msgspec
 
 from agent_server.config import AgentConfig
-from agent_server.player import Play, Player
+from agent_server.play import Play
+from agent_server.player import Player
 from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Task
 from gym_core.errors import BadRequest, Busy, Conflict, PalaestraError, misfit
+from gym_core.seeds import derive
 from gym_core.store import Store
 
 
@@ -42,6 +44,9 @@ def read_request(row: Any) -> Request:
     named = bool(options.rollout_id)
     if not named:
         options = msgspec.structs.replace(options, rollout_id=uuid.uuid4().hex)
+    if "seed" not in given:
+        # The same row asked twice is two samples of it, not one sample twice.
+        options = msgspec.structs.replace(options, seed=derive(0, options.rollout_id))
     if options.deadline_s <= 0:
         raise BadRequest("`deadline_s` must be above 0", field=f"{RUN_KEY}.deadline_s")
     return Request({key: value for key, value in row.items() if key != RUN_KEY}, task, options, named)
@@ -121,7 +126,7 @@ class Rollouts:
                 self._running.release()
         if self._store is not None:
             # Taken back or not, what was played is kept.
-            await asyncio.shield(self._store.put_rollout(play.rollout, play.blob))
+            await asyncio.shield(self._store.put_rollout(play.rollout, play.blob, request.row))
         return play
 
     async def stored(self, rollout_id: str) -> tuple[Rollout, bytes] | None:

@@ -85,6 +85,6 @@ class TraceBook:
 
 
 def _last_items(output: list[dict[str, Any]]) -> list[int]:
-    """Index of the last item of each turn: what follows it is a tool's output, or nothing."""
-    answers = [item.get("type") == "function_call_output" for item in output] + [True]
+    """Index of the last item of each turn: what follows it is a tool's output, the user's words, or nothing."""
+    answers = [item.get("type") == "function_call_output" or item.get("role") == "user" for item in output] + [True]
     return [n for n in range(len(output)) if not answers[n] and answers[n + 1]]

@@ -7,7 +7,7 @@
 
 Now and then the answer to another task is right: two small numbers that are equal, a program of the same family. An
 environment with sessions is counted by rollouts: seed, the script's tool calls, verify, close. `load` says how many
-other processes wanted the cores.
+other processes wanted the cores. Where this machine lacks what an environment needs its row says what, and no figure.
 """
 
 from __future__ import annotations
@@ -80,11 +80,15 @@ def main() -> None:
         return
     print("  ".join(f"{column:>14}" for column in COLUMNS))
     for row in rows:
-        print("  ".join(f"{row[column]!s:>14}" for column in COLUMNS))
+        said = row.get("unavailable")
+        shown = f"{row['environment']:>14}  {said}" if said else "  ".join(f"{row[column]!s:>14}" for column in COLUMNS)
+        print(shown)
 
 
 def measure(name: str, workers: int, seconds: float) -> dict[str, Any]:
     """A row: the service first, then the object alone."""
+    if missing := Registry.discover().load(name).cls().unavailable():
+        return {**dict.fromkeys(COLUMNS), "environment": name, "unavailable": missing}
     answers = asyncio.run(answers_of(Registry.discover().load(name).cls()))
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.toml"

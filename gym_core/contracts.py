@@ -178,6 +178,13 @@ class Verdict(msgspec.Struct, kw_only=True):
             raise ValueError(f"a reward must be finite, not {self.reward}")
 
 
+class UserMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user answers the policy; None where the user has left. `turn` counts the answers from 1."""
+
+    message: str | None
+    turn: int = 0
+
+
 class PendingVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """A group verdict that is not there yet: ask `/group_verdict` again until `deadline_s` has passed."""
 
@@ -201,7 +208,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What the caller of `/run` says about this rollout, under the row's key `palaestra`.
 
     `group_id` is explicit, never inferred; `rollout_id` is the idempotency key: the same id returns the same rollout.
-    `step` is the policy step the rollout was drawn for; `labels` are echoed.
+    `step` is the policy step the rollout was drawn for; `labels` are echoed. `max_turns` bounds the user's messages,
+    the prompt included, where the environment has a user.
     """
 
     rollout_id: str = ""
@@ -213,6 +221,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     step: int = 0
     deadline_s: float = 300.0
     max_steps: int | None = None
+    max_turns: int | None = None
     grading: Grading = Grading.STRICT
     sampling: Sampling = Sampling()
     labels: dict[str, str] = {}
@@ -236,6 +245,7 @@ class Usage(msgspec.Struct, kw_only=True):
     turns: int = 0
     tool_calls: int = 0
     tool_errors: int = 0
+    user_turns: int = 0
 
 
 class Rollout(msgspec.Struct, kw_only=True):

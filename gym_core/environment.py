@@ -28,13 +28,14 @@ when the service has a judge ([judge] in its config):
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gym_core.contracts import Grading, Task, Verdict
 from gym_core.errors import JudgeFault
 from gym_core.reply import Reply
-from gym_core.tools import ToolFault, ToolSpec, tool, tool_specs
+from gym_core.tools import USER_TURN, ToolFault, ToolSpec, tool, tool_specs
 
 if TYPE_CHECKING:
     from gym_core.judge.judge import Judge
@@ -50,7 +51,9 @@ __all__ = [
     "Session",
     "Task",
     "ToolFault",
+    "UserTurn",
     "Verdict",
+    "say",
     "tool",
 ]
 
@@ -65,15 +68,29 @@ class CallRecord:
     ok: bool
 
 
+@dataclass(slots=True, frozen=True)
+class UserTurn:
+    """What the policy said to the user, and what the user answered; None where the user has left.
+
+    `key` is the Idempotency-Key it was asked for with.
+    """
+
+    reply: Reply
+    message: str | None
+    key: str = ""
+
+
 @dataclass(slots=True)
 class Session:
-    """One rollout's private world. `state` is whatever `setup` returned; `calls` the tool calls so far, in order."""
+    """One rollout's private world. `state` is whatever `setup` returned; `calls` the tool calls so far, in order;
+    `turns` the dialogue so far, without the prompt and without the policy's last words."""
 
     session_id: str
     task: Task
     state: Any = None
     calls: list[CallRecord] = field(default_factory=list)
     rng: random.Random = field(default_factory=random.Random)
+    turns: list[UserTurn] = field(default_factory=list)
 
 
 @dataclass(slots=True, frozen=True)
@@ -94,9 +111,14 @@ class Call:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
+def say(text: str) -> Call:
+    """A step of a script in which the agent speaks to the user and waits for the answer."""
+    return Call(USER_TURN, {"reply": text})
+
+
 @dataclass(slots=True, frozen=True)
 class Script:
-    """What a perfect agent does: tool calls in order, then its final words."""
+    """What a perfect agent does: tool calls (and `say`) in order, then its final words."""
 
     calls: tuple[Call, ...] = ()
     reply: str = ""
@@ -106,11 +128,14 @@ class Environment:
     """A place where a policy is tested: tasks, tools and a verdict.
 
     Class attributes: `name` and `version` identify it; `levels` are the difficulties of `make`; `reward_range` bounds
-    every reward, `published_range` those of the published grading where they are others; `max_steps` bounds the turns
-    of a rollout; `worker` moves the heavy methods into worker processes, where each call may take `verify_timeout_s`;
-    `session_ttl_s` is how long an idle session lives; `group_deadline_s` how long a group verdict waits for its last
-    member. `needs_judge` refuses verdicts where the service has no judge, instead of giving those of `verify` alone.
-    `pure` False keeps verdicts out of the cache: they depend on more than task and reply (a clock, a service
+    every reward, `published_range` those of the published grading where they are others; `max_steps` bounds the
+    policy's turns of a rollout, `max_turns` the user's messages, the prompt included, where there is a `user`;
+    `worker` moves the heavy methods into worker processes, where each call may take `verify_timeout_s`;
+    `session_ttl_s` is how long an idle session lives; `state_type` declares the type of a session's state (a msgspec
+    Struct or a dataclass whose fields are all there is): such sessions survive a restart of a server with a
+    `state_dir`; found by itself where `setup` returns a Struct. `group_deadline_s` how long a group verdict waits for
+    its last member. `needs_judge` refuses verdicts where the service has no judge, instead of giving those of `verify`
+    alone. `pure` False keeps verdicts out of the cache: they depend on more than task and reply (a clock, a service
     elsewhere). Verdicts of sessions are never cached.
     """
 
@@ -120,9 +145,11 @@ class Environment:
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     published_range: ClassVar[tuple[float, float] | None] = None
     max_steps: ClassVar[int] = 8
+    max_turns: ClassVar[int] = 16
     worker: ClassVar[bool] = False
     verify_timeout_s: ClassVar[float] = 10.0
     session_ttl_s: ClassVar[float] = 900.0
+    state_type: ClassVar[type | None] = None
     group_deadline_s: ClassVar[float] = 120.0
     needs_judge: ClassVar[bool] = False
     pure: ClassVar[bool] = True
@@ -170,6 +197,21 @@ class Environment:
         """Called once in every fresh worker, before its first job and outside its time limit: import heavy things."""
 
     # Optional, recognised by being overridden ------------------------------------------------------------------
+
+    def unavailable(self) -> str:
+        """What this machine lacks for rollouts here, and how to get it; "" where nothing is missing.
+
+        While it says something no session opens and no verdict is given: rollouts end as `env_error` with the code
+        `unavailable`, never with a reward. Tasks are served all the same. Asked often: answer at once.
+        """
+        return ""
+
+    def user(self, task: Task, session: Session, reply: Reply) -> str | Awaitable[str | None] | None:
+        """The user's next words after the policy's `reply` of this turn; None where the user has left.
+
+        Called on the service's event loop; write `async` what waits. What it raises ends the rollout as `env_error`.
+        """
+        raise NotImplementedError
 
     def verify_published(self, task: Task, session: Session, reply: Reply) -> float | Verdict:
         """The public verifier's reward, bit for bit, its weaknesses included; logged beside the strict one."""
@@ -224,4 +266,9 @@ class Environment:
     @classmethod
     def keeps_sessions(cls) -> bool:
         """False where a rollout is one reply and its verdict: then no session has to be seeded."""
-        return bool(cls.tool_specs()) or cls.overrides("setup")
+        return bool(cls.tool_specs()) or cls.overrides("setup") or cls.talks()
+
+    @classmethod
+    def talks(cls) -> bool:
+        """True where a user answers the policy, so that a rollout has several turns."""
+        return cls.overrides("user")

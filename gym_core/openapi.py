@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from gym_core.contracts import PendingVerdict, RunOptions, Verdict
+from gym_core.contracts import PendingVerdict, RunOptions, UserMessage, Verdict
 from gym_core.errors import ErrorInfo
-from gym_core.requests import GroupVerdictRequest, IngestRequest, TasksRequest
-from gym_core.tools import ToolSpec
+from gym_core.requests import AggregateRequest, GroupVerdictRequest, IngestRequest, TasksRequest, UserTurnRequest
+from gym_core.tools import USER_TURN, ToolSpec
 
 _REF = "#/components/schemas/{name}"
 _OBJECT: dict[str, Any] = {"type": "object"}
@@ -34,7 +34,10 @@ _SESSION = [
 
 def describe(manifest: Mapping[str, Any], tools: Mapping[str, ToolSpec], base: str = "") -> dict[str, Any]:
     """The document; `base` is the path of the environment on this server."""
-    records = [Verdict, PendingVerdict, RunOptions, ErrorInfo, TasksRequest, IngestRequest, GroupVerdictRequest]
+    bodies = [TasksRequest, IngestRequest, GroupVerdictRequest, AggregateRequest]
+    records = [Verdict, PendingVerdict, RunOptions, ErrorInfo, *bodies]
+    if manifest.get("user_turns"):
+        records += [UserTurnRequest, UserMessage]
     _, schemas = msgspec.json.schema_components(records, ref_template=_REF)
 
     def ref(name: str) -> dict[str, Any]:
@@ -62,7 +65,16 @@ def describe(manifest: Mapping[str, Any], tools: Mapping[str, ToolSpec], base: s
             "post": _operation("A group's verdict", ref("GroupVerdictRequest"), {"200": verdict, "202": pending})
         },
         "/close_session": {"post": _operation("Close a session", _OBJECT, {"200": _OBJECT}, _SESSION)},
+        "/aggregate_metrics": {
+            "post": _operation("Scored rollouts as a few numbers", ref("AggregateRequest"), {"200": _OBJECT})
+        },
+        "/reverify_mode": {
+            "get": _operation("May stored rollouts be graded again?", replies={"200": {"type": "string"}})
+        },
     }
+    if manifest.get("user_turns"):
+        said = _operation("Speak to the user", ref("UserTurnRequest"), {"200": ref("UserMessage")}, _SESSION)
+        paths[f"/{USER_TURN}"] = {"post": said}
     for name, spec in tools.items():
         parameters = {key: value for key, value in spec.parameters.items() if key != "$defs"}
         schemas.update(spec.parameters.get("$defs", {}))

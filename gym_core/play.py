@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 
 from gym_core.contracts import Task, Verdict
+from gym_core.dialogue import exchange_items, user_turn
 from gym_core.dispatch import call_tool
-from gym_core.environment import Environment, GroupEntry, Script, Session
+from gym_core.environment import Call, Environment, GroupEntry, Script, Session
+from gym_core.errors import Conflict
 from gym_core.host import Host, settle
 from gym_core.reply import read_reply, text_output
 from gym_core.seeds import rng
+from gym_core.tools import USER_TURN
 
 Items = list[dict[str, Any]]
 
@@ -35,8 +38,8 @@ async def play_script(
         items: Items = []
         for number, call in enumerate(script.calls):
             arguments = msgspec.json.encode(call.arguments).decode()
-            answer = await call_tool(environment, session, call.name, arguments)
-            items += call_items(f"call_{number}", call.name, arguments, answer.text)
+            answer = await _step(environment, session, call, arguments)
+            items += call_items(f"call_{number}", call.name, arguments, answer)
         items += text_output(script.reply)
         return items, await _verdict(environment, task, session, items) if verify else None
     finally:
@@ -44,8 +47,22 @@ async def play_script(
         await settle(close(session))
 
 
+async def _step(environment: Environment, session: Session, call: Call, arguments: str) -> str:
+    """What a step of a script is answered. Words to a user who has left stay without an answer."""
+    if call.name != USER_TURN or not environment.talks():
+        return (await call_tool(environment, session, call.name, arguments)).text
+    try:
+        said = await user_turn(environment, session, text_output(str(call.arguments.get("reply", ""))))
+    except Conflict:
+        return ""
+    return msgspec.json.encode(said).decode()
+
+
 def call_items(call_id: str, name: str, arguments: str, output: str) -> Items:
-    """A function call and its output, as the agent server records them."""
+    """A step of a script and what it was answered, as the agent server records them: a function call and its output,
+    or words to the user and the user's."""
+    if name == USER_TURN:
+        return exchange_items(arguments, output)
     call = {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments, "status": "completed"}
     return [call, {"type": "function_call_output", "call_id": call_id, "output": output}]
 

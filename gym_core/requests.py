@@ -25,9 +25,28 @@ class IngestRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     rows: Annotated[list[Any], msgspec.Meta(max_length=10_000)]
 
 
+class TurnOutput(msgspec.Struct, kw_only=True):
+    """The policy's Responses items of one turn."""
+
+    output: list[dict[str, Any]]
+
+
+class UserTurnRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What the policy said to the user: its items, or just its words."""
+
+    response: TurnOutput | None = None
+    reply: str | None = None
+
+
 class GroupVerdictRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Whose verdict, and how long the server may hold the request."""
 
     group_id: str
     rollout_id: str
     wait_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class AggregateRequest(msgspec.Struct, kw_only=True):
+    """Scored rollouts, bodies of their responses left out."""
+
+    verify_responses: list[dict[str, Any]]

@@ -8,13 +8,16 @@ import msgspec
 from aiohttp import web
 
 from gym_core import headers
+from gym_core.aggregate import aggregate
 from gym_core.contracts import RUN_KEY, PendingVerdict, RunOptions
 from gym_core.dispatch import STATUS
 from gym_core.errors import BadRequest, BadSession, misfit
 from gym_core.openapi import describe
-from gym_core.requests import GroupVerdictRequest, IngestRequest, TasksRequest
+from gym_core.reply import text_output
+from gym_core.requests import AggregateRequest, GroupVerdictRequest, IngestRequest, TasksRequest, UserTurnRequest
 from gym_core.serve import deadline_s, json_reply, parse_json
 from gym_core.service import EnvironmentService, author
+from gym_core.tools import USER_TURN
 
 MAX_WAIT_S = 30.0
 _NOT_ROW = frozenset({"response", "session_id", RUN_KEY})
@@ -39,6 +42,10 @@ class Routes:
         router.add_post(f"{base}/verify", self.verify)
         router.add_post(f"{base}/group_verdict", self.group_verdict)
         router.add_post(f"{base}/close_session", self.close_session)
+        if self.service.environment.talks():
+            router.add_post(f"{base}/{USER_TURN}", self.user_turn)
+        router.add_post(f"{base}/aggregate_metrics", self.aggregate_metrics)
+        router.add_get(f"{base}/reverify_mode", self.reverify_mode)
         for name in self.service.environment.tool_specs():
             router.add_post(f"{base}/{name}", self._tool(name))
         router.add_post(f"{base}/{{tool}}", self.unknown_tool)
@@ -95,6 +102,18 @@ class Routes:
 
         return call
 
+    async def user_turn(self, request: web.Request) -> web.Response:
+        session_id = self._session_id(request)
+        if not session_id:
+            raise BadSession("a user's turn needs a session", field=headers.SESSION, hint="POST /seed_session first")
+        asked: UserTurnRequest = parse_json(await request.read(), UserTurnRequest)
+        if (asked.response is None) == (asked.reply is None):
+            raise BadRequest("say what the policy said: `response` with its items, or `reply`", field="response")
+        output = text_output(asked.reply or "") if asked.response is None else asked.response.output
+        key = request.headers.get(headers.IDEMPOTENCY, "")
+        limit_s = deadline_s(request, self.service.config.user_s)
+        return json_reply(await self.service.user_turn(output, session_id, key, limit_s))
+
     async def unknown_tool(self, request: web.Request) -> web.Response:
         raise self.service.unknown_tool(request.match_info["tool"])
 
@@ -133,6 +152,14 @@ class Routes:
         reply = json_reply({})
         reply.del_cookie(self.cookie)
         return reply
+
+    async def aggregate_metrics(self, request: web.Request) -> web.Response:
+        asked: AggregateRequest = parse_json(await request.read(), AggregateRequest)
+        return json_reply(aggregate(asked.verify_responses))
+
+    async def reverify_mode(self, _: web.Request) -> web.Response:
+        """NeMo Gym's word for whether stored rollouts can be graded again without a session."""
+        return json_reply("unsupported" if self.service.environment.keeps_sessions() else "stateless")
 
     def _session_id(self, request: web.Request) -> str:
         return request.headers.get(headers.SESSION) or request.cookies.get(self.cookie, "")

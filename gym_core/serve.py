@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -147,8 +148,10 @@ async def start(
     *,
     grace_s: float = GRACE_S,
     cancel_on_disconnect: bool = True,
+    shared_with: Path | None = None,
 ) -> Served:
-    """Serve `app` in the running loop; `port` 0 takes a free one.
+    """Serve `app` in the running loop; `port` 0 takes a free one. With `shared_with`, a unix socket of this process
+    alone, other processes may listen on the same port.
 
     A caller who hangs up takes the request back: its handler is cancelled unless `cancel_on_disconnect` is False.
     Raises `BadRequest` for an address that cannot or must not be bound, `Conflict` for a port in use.
@@ -160,14 +163,17 @@ async def start(
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
+        if shared_with is not None:
+            shared_with.unlink(missing_ok=True)
+            await web.UnixSite(runner, str(shared_with)).start()
+        await web.TCPSite(runner, host, port, backlog=1024, reuse_port=shared_with is not None).start()
     except OSError as error:
         await runner.cleanup()
         raise _bind_error(error, host, port) from None
     except BaseException:
         await runner.cleanup()
         raise
-    return Served(runner, host, runner.addresses[0][1])
+    return Served(runner, host, runner.addresses[-1][1])
 
 
 def _bind_error(error: OSError, host: str, port: int) -> PalaestraError:
@@ -191,6 +197,7 @@ def run(
     grace_s: float = GRACE_S,
     parent_pid: int | None = None,
     cancel_on_disconnect: bool = True,
+    shared_with: Path | None = None,
 ) -> None:
     """Serve `app` on uvloop until SIGTERM or SIGINT, or until the process `parent_pid` is gone.
 
@@ -207,10 +214,16 @@ def run(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         served = await start(
-            app, host, port, token or auth.secret(), grace_s=grace_s, cancel_on_disconnect=cancel_on_disconnect
+            app,
+            host,
+            port,
+            token or auth.secret(),
+            grace_s=grace_s,
+            cancel_on_disconnect=cancel_on_disconnect,
+            shared_with=shared_with,
         )
         if parent_pid is not None:
-            _watch_parent(parent_pid, stop, loop)
+            watch_parent(parent_pid, stop, loop)
         if announce:
             ready = {"ready": True, "url": served.url, "pid": os.getpid()}
             print(msgspec.json.encode(ready).decode(), flush=True)
@@ -225,7 +238,7 @@ def run(
         late.cancel()
 
 
-def _watch_parent(pid: int, stop: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+def watch_parent(pid: int, stop: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
     """Set `stop` once the process `pid` has ended: the kernel says so on a pidfd; without those, a look each second."""
     try:
         handle = os.pidfd_open(pid)

@@ -10,11 +10,13 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from aiohttp import web
 
 from gym_core.crew import Crew
 from gym_core.errors import BadRequest
+from gym_core.fleet import FleetPlace, join_fleet
 from gym_core.judge.client import JudgeClient
 from gym_core.judge.config import JudgeConfig
 from gym_core.judge.metrics import JudgeMetrics
@@ -23,6 +25,7 @@ from gym_core.routes import Routes
 from gym_core.serve import DOOR, harden, json_reply
 from gym_core.service import EnvironmentService
 from gym_core.service_config import EnvironmentServiceConfig
+from gym_core.state_dir import FIRST_WORKER, alone, read_secret
 from gym_core.telemetry import Metrics
 from gym_core.verdict_cache import VerdictCache
 
@@ -42,17 +45,20 @@ def build_app(
     environments: Sequence[LoadedEnvironment],
     config: EnvironmentServiceConfig | None = None,
     judge: JudgeConfig | None = None,
+    fleet: FleetPlace | None = None,
 ) -> web.Application:
-    """The hardened app; `judge` is the section `[judge]`, without it nothing is judged.
+    """The hardened app; `judge` is the section `[judge]`, without it nothing is judged; `fleet` is this process's place
+    among those that serve one port together.
 
     Raises `BadRequest` for no environment, two of one name, or a judge whose key or recording is missing.
     """
     config = config or EnvironmentServiceConfig()
     if not environments:
         raise BadRequest("there is no environment to serve", field="environments")
-    secret = (config.session_secret or secrets.token_hex(32)).encode()
-    worker = config.worker or secrets.token_hex(4)
+    secret, worker = _identity(config, fleet)
     app = web.Application()
+    if config.state_dir:
+        app.cleanup_ctx.append(partial(_alone, folder=Path(config.state_dir), worker=worker))
     crew = app[_CREW] = Crew(config.workers, max_jobs=config.worker_jobs)
     client = app[_JUDGE] = JudgeClient(judge or JudgeConfig())
     cache = VerdictCache(config.verdict_cache) if config.verdict_cache > 0 else None
@@ -71,17 +77,37 @@ def build_app(
     for route in routes:
         route.add_to(app.router, f"/{route.service.name}")
     app.cleanup_ctx.append(_keep)
+    if fleet is not None:
+        join_fleet(app, fleet, services)
     harden(app, "environment", config.token, max_body_bytes=config.max_body_bytes)
     _measure(app[DOOR].metrics, routes)
     client.metrics = JudgeMetrics(app[DOOR].metrics)
     return app
 
 
+def _identity(config: EnvironmentServiceConfig, fleet: FleetPlace | None) -> tuple[bytes, str]:
+    """What session ids are signed with, and this process's name in them; both last where sessions are kept."""
+    if config.state_dir:
+        secret = config.session_secret or read_secret(Path(config.state_dir))
+        worker = config.worker or FIRST_WORKER
+    else:
+        secret, worker = config.session_secret or secrets.token_hex(32), config.worker or secrets.token_hex(4)
+    return secret.encode(), worker if fleet is None else fleet.worker
+
+
+async def _alone(_: web.Application, folder: Path, worker: str) -> AsyncIterator[None]:
+    with alone(folder, worker):
+        yield
+
+
 def _add_common(app: web.Application, services: dict[str, EnvironmentService]) -> None:
     status = {"status": "ok", "environments": {name: found.environment.version for name, found in services.items()}}
 
+    able = [found for found in services.values() if found.environment.overrides("unavailable")]
+
     async def healthz(_: web.Request) -> web.Response:
-        return json_reply(status)
+        missing = {found.name: said for found in able if (said := found.environment.unavailable())}
+        return json_reply({**status, "unavailable": missing} if missing else status)
 
     async def manifests(_: web.Request) -> web.Response:
         return json_reply({"environments": [service.manifest() for service in services.values()]})
@@ -95,6 +121,8 @@ async def _keep(app: web.Application) -> AsyncIterator[None]:
     """Sweepers and workers, from the start of the app to its end."""
     loop = asyncio.get_running_loop()
     services = app[SERVICES].values()
+    for service in services:
+        service.restore()
     sweepers = [loop.create_task(service.sessions.keep_sweeping()) for service in services]
     wanted = any(service.pool for service in services)
     starter = loop.call_later(WORKERS_AFTER_S, app[_CREW].start) if wanted else None

@@ -7,10 +7,12 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from gym_core.contracts import PendingVerdict, RunOptions, Task, Verdict
+from gym_core.contracts import PendingVerdict, RunOptions, Task, UserMessage, Verdict
 from gym_core.crew import Crew
+from gym_core.dialogue import user_turn
 from gym_core.dispatch import ToolAnswer, call_tool
 from gym_core.environment import GroupEntry
 from gym_core.errors import (
@@ -20,6 +22,7 @@ from gym_core.errors import (
     ErrorInfo,
     JudgeFault,
     PalaestraError,
+    Unavailable,
     UnknownName,
 )
 from gym_core.groups import Groups
@@ -32,6 +35,7 @@ from gym_core.reply import read_reply
 from gym_core.seeds import rng
 from gym_core.service_config import EnvironmentServiceConfig
 from gym_core.sessions import Sessions
+from gym_core.snapshots import Snapshots, state_type
 from gym_core.verdict_cache import VerdictCache, verdict_key
 from gym_core.workers import WorkerPool
 
@@ -59,7 +63,13 @@ class EnvironmentService:
         self.environment = loaded.cls()
         self.host = Host(self.environment)
         self.config = config
-        self.sessions = Sessions(self.environment, secret=secret, worker=worker, capacity=config.session_capacity)
+        self.sessions = Sessions(
+            self.environment,
+            secret=secret,
+            worker=worker,
+            capacity=config.session_capacity,
+            snapshots=self._snapshots(worker),
+        )
         self.groups = Groups(self._judge_group, self.environment.group_deadline_s)
         self.judging = Judging(self.environment, judge)
         self.cache = cache if self.host.cacheable else None
@@ -75,6 +85,12 @@ class EnvironmentService:
                 max_jobs=config.worker_jobs,
                 crew=crew,
             )
+
+    def _snapshots(self, worker: str) -> Snapshots | None:
+        kind = state_type(type(self.environment)) if self.config.state_dir else None
+        if kind is None:
+            return None
+        return Snapshots(Path(self.config.state_dir) / worker / self.loaded.name, self.environment, kind)
 
     @property
     def name(self) -> str:
@@ -95,17 +111,30 @@ class EnvironmentService:
             "tools": [{**spec.declaration(), "read_only": spec.read_only} for spec in tools],
             "keeps_sessions": environment.keeps_sessions(),
             "group_verdict": self.host.judges_groups,
+            "user_turns": environment.talks(),
+            "max_turns": environment.max_turns if environment.talks() else 1,
             "max_steps": environment.max_steps,
             "reward_range": list(environment.reward_range),
             "gradings": self.host.gradings,
             "judged": self.judging.active,
+            "unavailable": self.environment.unavailable(),
             "session_ttl_s": self.sessions.ttl_s,
         }
 
+    def restore(self) -> None:
+        """Begin to bring back the sessions that a server before this one left."""
+        self.sessions.restore(self._resolve_again)
+
+    async def _resolve_again(self, row: dict[str, Any]) -> Task:
+        with author("restore"):
+            task: Task = await self._ask("resolve", row)
+            return task
+
     async def close(self) -> None:
-        """Close every session, forget the groups, take no more jobs; workers of its own are killed."""
+        """Leave sessions to the next server where they are kept, else close them; forget the groups, take no more
+        jobs; workers of its own are killed."""
         await self.groups.close()
-        await self.sessions.close_all()
+        await self.sessions.leave_all()
         if self.pool is not None:
             await self.pool.close()
 
@@ -150,6 +179,7 @@ class EnvironmentService:
     async def seed(self, row: dict[str, Any], options: RunOptions, key: str = "") -> str:
         """A session for this row; its id."""
         with author("seed_session"):
+            self._require()
             task = await self._ask("resolve", row)
             draw = rng("session", options.seed, task.task_id, options.repeat)
             return await self.sessions.open(task, draw, key)
@@ -159,6 +189,14 @@ class EnvironmentService:
         with author("tool"):
             async with asyncio.timeout(limit_s), self.sessions.using(session_id) as session:
                 return await call_tool(self.environment, session, name, arguments)
+
+    async def user_turn(
+        self, output: list[dict[str, Any]], session_id: str, key: str = "", limit_s: float | None = None
+    ) -> UserMessage:
+        """What the user answers to the policy's words of this turn. Raises `BadSession`, `Conflict` after the end."""
+        with author("user"):
+            async with asyncio.timeout(limit_s), self.sessions.using(session_id) as session:
+                return await user_turn(self.environment, session, output, key)
 
     def unknown_tool(self, name: str) -> UnknownName:
         """The error for a path that is neither a route nor a tool."""
@@ -179,6 +217,7 @@ class EnvironmentService:
     ) -> Verdict | PendingVerdict:
         """The verdict on an output, of the session's task where there is a session, else of the row's."""
         with author("verify"):
+            self._require()
             if session_id:
                 async with self.sessions.using(session_id) as session:
                     return await self._verify(session.task, session, output, options, limit_s)
@@ -189,6 +228,12 @@ class EnvironmentService:
                     hint="POST /seed_session with the row first",
                 )
             return await self._verify(row or {}, None, output, options, limit_s)
+
+    def _require(self) -> None:
+        """Raises `Unavailable` where this machine lacks what rollouts need: that is never a reward."""
+        if missing := self.environment.unavailable():
+            what, _, how = missing.partition("; ")
+            raise Unavailable(f"{self.name}: {what}", hint=how, server="environment")
 
     async def _verify(
         self,

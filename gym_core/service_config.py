@@ -12,6 +12,8 @@ class EnvironmentServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid
     `queue_limit` callers of each environment may wait for them. The last `verdict_cache` verdicts are kept, for
     environments without sessions (0: none). `session_capacity` bounds the open sessions of one environment.
     `session_secret` signs session ids (empty: random per process); `worker` is this process's name in them.
+    `state_dir` keeps sessions whose environment declares their state over a restart (`gym_core/snapshots.py`), and the
+    secret that their ids are signed with.
     """
 
     token: str | None = None
@@ -23,6 +25,8 @@ class EnvironmentServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid
     session_capacity: int = 4096
     session_secret: str = ""
     worker: str = ""
+    state_dir: str = ""
     tool_s: float = 60.0
+    user_s: float = 120.0
     tasks_s: float = 60.0
     max_body_bytes: int = 32 << 20

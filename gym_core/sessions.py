@@ -1,8 +1,9 @@
-"""Sessions of one environment: signed routable ids, one user at a time, swept when idle, closed exactly once.
+"""Sessions of one environment: one user at a time, swept when idle, closed exactly once, on disk where that is wanted.
 
-    id = <worker>.<uuid>.<signature>
+    open ─▶ [ using ]* ─▶ close        with snapshots: each arrow leaves the session on disk as it is, close removes it
 
-The signature tells a forged id from an expired one, and the worker part tells a balancer (or this process) whose it is.
+Ids are signed and say whose they are (`session_ids.py`). A server that ends leaves sessions with snapshots to its
+successor (`restore`) and closes all others.
 """
 
 from __future__ import annotations
@@ -11,18 +12,17 @@ import asyncio
 import logging
 import random
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-
-from itsdangerous import BadSignature, Signer
 
 from gym_core.contracts import Task
 from gym_core.environment import Environment, Session
 from gym_core.errors import BadSession, Busy, EnvironmentFault, PalaestraError
 from gym_core.host import settle
+from gym_core.session_ids import SessionIds
+from gym_core.snapshots import Snapshot, Snapshots
 
 log = logging.getLogger("palaestra.sessions")
 
@@ -31,14 +31,17 @@ SWEEPS_PER_TTL = 10
 
 @dataclass(slots=True)
 class _Held:
-    """A session in the table. `users` counts those inside or waiting; while there are any it is not idle."""
+    """A session in the table. `users` counts those inside or waiting; while there are any it is not idle. `closed`
+    refuses who comes, `kept` is False once its snapshot is gone for good."""
 
     session: Session
     used_at: float
     key: str
+    row: dict[str, Any] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
     closed: bool = False
+    kept: bool = True
 
 
 class Sessions:
@@ -53,15 +56,15 @@ class Sessions:
         capacity: int,
         ttl_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        snapshots: Snapshots | None = None,
     ) -> None:
-        if not worker or "." in worker:
-            raise ValueError(f"a worker name is not empty and has no dot, unlike {worker!r}")
         self.ttl_s = environment.session_ttl_s if ttl_s is None else ttl_s
         self.capacity = capacity
         self._environment = environment
-        self._worker = worker
-        self._signer = Signer(secret, salt=f"palaestra.session.{environment.name}")
+        self.ids = SessionIds(secret, environment.name, worker)
         self._clock = clock
+        self._snapshots = snapshots
+        self._restoring: asyncio.Task[None] | None = None
         self._held: dict[str, _Held] = {}
         self._keys: dict[str, asyncio.Future[str]] = {}
         self._opening = 0
@@ -102,20 +105,26 @@ class Sessions:
                 hint="close sessions that are done, or raise session_capacity",
                 retry_after_s=1.0,
             )
-        session_id = self._signer.sign(f"{self._worker}.{uuid.uuid4().hex}").decode()
+        session_id = self.ids.make()
         session = Session(session_id=session_id, task=task, rng=rng)
         self._opening += 1
         try:
             session.state = await settle(self._environment.setup(task))
         finally:
             self._opening -= 1
-        self._held[session_id] = _Held(session, self._clock(), key)
+        held = self._held[session_id] = _Held(session, self._clock(), key)
+        if self._snapshots is not None:
+            held.row = task.to_row()
+            self._snapshots.save(session, held.row, key)
         return session_id
 
     @asynccontextmanager
     async def using(self, session_id: str) -> AsyncIterator[Session]:
         """The session, held alone until the block ends. Raises `BadSession` for a forged, expired or closed id."""
         held = self._held.get(session_id)
+        if held is None and self._restoring is not None:
+            await asyncio.shield(self._restoring)
+            held = self._held.get(session_id)
         if held is None:
             raise self._refusal(session_id)
         held.users += 1
@@ -123,7 +132,11 @@ class Sessions:
             async with held.lock:
                 if held.closed:
                     raise self._refusal(session_id)
-                yield held.session
+                try:
+                    yield held.session
+                finally:
+                    if self._snapshots is not None and held.kept:
+                        self._snapshots.save(held.session, held.row, held.key)
         finally:
             held.users -= 1
             held.used_at = self._clock()
@@ -131,8 +144,10 @@ class Sessions:
     async def close(self, session_id: str) -> None:
         """Close a session; one that is closed already is no error. Raises `BadSession` for an id that was never ours,
         `EnvironmentFault` when the environment's own `close` raised (the session is gone all the same)."""
+        if session_id not in self._held and self._restoring is not None:
+            await asyncio.shield(self._restoring)
         if session_id not in self._held:
-            if self._forged(session_id):
+            if self.ids.worker_of(session_id) != self.ids.worker:
                 raise self._refusal(session_id)
             return
         error = await asyncio.shield(self._start_closing(session_id))
@@ -157,6 +172,51 @@ class Sessions:
             if count := await self.sweep():
                 log.info("swept %d idle sessions of %s", count, self._environment.name)
 
+    def restore(self, resolve: Callable[[dict[str, Any]], Awaitable[Task]]) -> None:
+        """Begin to bring back what a server before this one left; who asks for such a session waits until it is there.
+
+        `resolve` makes the task of a row again. A session whose task cannot be made is forgotten, and the log says so.
+        """
+        if self._snapshots is not None:
+            self._restoring = asyncio.get_running_loop().create_task(self._restore(self._snapshots, resolve))
+
+    async def _restore(self, snapshots: Snapshots, resolve: Callable[[dict[str, Any]], Awaitable[Task]]) -> None:
+        try:
+            for snapshot in snapshots.load():
+                try:
+                    session = snapshots.revive(snapshot, await resolve(snapshot.row))
+                except (PalaestraError, ValueError, TypeError) as error:
+                    log.warning("a session of %s cannot go on: %s", self._environment.name, error)
+                    snapshots.drop(snapshot.session_id)
+                else:
+                    self._take_up(session, snapshot)
+        finally:
+            self._restoring = None
+
+    def _take_up(self, session: Session, snapshot: Snapshot) -> None:
+        idle_s = max(0.0, time.time() - snapshot.saved_at)
+        held = _Held(session, self._clock() - idle_s, snapshot.key, snapshot.row)
+        self._held[snapshot.session_id] = held
+        if snapshot.key:
+            future = self._keys[snapshot.key] = asyncio.get_running_loop().create_future()
+            future.set_result(snapshot.session_id)
+
+    async def leave_all(self) -> None:
+        """This server ends: sessions with snapshots stay for the next one, all others are closed."""
+        if self._restoring is not None:
+            self._restoring.cancel()
+            await asyncio.wait([self._restoring])
+            self._restoring = None
+        if self._snapshots is None:
+            await self.close_all()
+            return
+        for session_id, held in list(self._held.items()):
+            held.closed = True
+            async with held.lock:  # who is inside ends first, and leaves the session on disk as it then is
+                if held.kept and self._snapshots.holds(session_id):
+                    self._held.pop(session_id, None)
+        await self.close_all()
+
     async def close_all(self) -> None:
         """Close every session and wait until all of them are."""
         for session_id in list(self._held):
@@ -168,6 +228,9 @@ class Sessions:
         """Take the session out of the table and close it in a task of its own, which no caller can cancel half-way."""
         held = self._held.pop(session_id)
         held.closed = True
+        held.kept = False
+        if self._snapshots is not None:
+            self._snapshots.drop(session_id)
         if held.key:
             self._keys.pop(held.key, None)
         task = asyncio.get_running_loop().create_task(self._finish(held))
@@ -185,16 +248,10 @@ class Sessions:
                 return error
         return None
 
-    def _forged(self, session_id: str) -> bool:
-        try:
-            return not self._signer.unsign(session_id).startswith(f"{self._worker}.".encode())
-        except BadSignature:
-            return True
-
     def _refusal(self, session_id: str) -> BadSession:
-        if not self._forged(session_id):
+        owner = self.ids.worker_of(session_id)
+        if owner == self.ids.worker:
             return BadSession(f"the session is closed, or was idle for {self.ttl_s:g} s", hint="seed a new one")
-        worker, _, rest = session_id.partition(".")
-        if rest and worker != self._worker and len(session_id) < 200:
-            return BadSession(f"the session belongs to worker {worker!r}, this is {self._worker!r}")
+        if owner is not None:
+            return BadSession(f"the session belongs to worker {owner!r}, this is {self.ids.worker!r}")
         return BadSession(f"this is no session of environment {self._environment.name!r}", hint="POST /seed_session")

@@ -34,6 +34,7 @@ KINDS = ("prompt", "think", "answer", "tool_call")
 
 _MAGIC = b"PTS1"
 _HEADER = struct.Struct("<4sIIIIHHI")  # magic, bytes, tokens, version spans, kind spans, layers, top_k, trainable
+HEADER_BYTES = _HEADER.size
 _FRAME = struct.Struct("<II")
 MAX_FRAME_BYTES = 1 << 30
 

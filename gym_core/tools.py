@@ -22,8 +22,12 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+USER_TURN = "user_turn"
+"""The route on which the user of a dialogue is asked for the next words."""
+
 RESERVED_NAMES = frozenset(
     {
+        USER_TURN,
         "seed_session",
         "verify",
         "verify_group",

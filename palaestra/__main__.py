@@ -16,13 +16,17 @@ COMMANDS = {
     "chat": ("palaestra.commands.chat", "talk to a trained policy"),
     "config": ("palaestra.commands.config", "show every setting and where it comes from"),
     "data": ("palaestra.commands.data", "build, ingest, count and blend files of rows"),
+    "diff": ("palaestra.commands.runs_diff", "compare two stored runs, or two rollouts"),
     "env": ("palaestra.commands.env", "write, list, serve, check and sample environments"),
     "eval": ("palaestra.commands.evaluate", "score a checkpoint on held-out tasks"),
     "model": ("palaestra.commands.model", "count, convert, time and talk to a model"),
     "plan": ("palaestra.commands.plan", "what a recipe needs on N GPUs"),
+    "reverify": ("palaestra.commands.runs_reverify", "grade a stored run again and compare"),
+    "nemo-gym": ("palaestra.commands.nemo_gym", "serve clients of NeMo Gym, write its files"),
     "run": ("palaestra.commands.run", "collect and score rollouts from a policy"),
-    "runs": ("palaestra.commands.runs", "list stored runs, show one"),
+    "runs": ("palaestra.commands.runs", "list stored runs, show, compare, export, compact, prune"),
     "serve": ("palaestra.commands.serve", "serve a policy, OpenAI-compatible"),
+    "show": ("palaestra.commands.runs_show", "show a stored run, or a rollout"),
     "train": ("palaestra.commands.train", "train a policy from a recipe"),
 }
 

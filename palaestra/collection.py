@@ -1,7 +1,8 @@
 """Collecting rollouts into a file: rows in, scored rollouts out, resumable at any line, failures counted apart.
 
 The output is JSON lines in the shape of `POST /run`. A rollout is named by its row's content and its repeat, so a
-second call with the same output skips what is there and plays only what is missing or failed.
+second call with the same output skips what is there and plays only what is missing or failed. With a store of its own
+(`recollect.py`) it also skips what was finished but not yet written when it broke off.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from gym_core.contracts import RUN_KEY, Outcome, Rollout, Sampling, Task
 from gym_core.errors import BadRequest, BadRow, PalaestraError
 from gym_core.seeds import derive
 from palaestra.house import connect, start_agent, start_environments
+from palaestra.recollect import base_of
 
 if TYPE_CHECKING:
     from policy_server.config import PolicyConfig
@@ -131,8 +133,11 @@ def check_output(path: Path) -> None:
 class Collection:
     """Services for one environment and one policy, as processes; use as an async context."""
 
-    def __init__(self, environment: str, policy: PolicyConfig, folder: Path, paths: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, environment: str, policy: PolicyConfig, folder: Path, paths: Sequence[Path] = (), store: str = ""
+    ) -> None:
         self._environment, self._policy, self._folder, self._paths = environment, policy, folder, paths
+        self._store = store or str(folder / "store.db")
         self._stack = AsyncExitStack()
         self._agent: Client
         self._gym: Client
@@ -147,9 +152,7 @@ class Collection:
             gym = await start_environments([self._environment], logs, self._stack, self._paths)
             policy = await enter(await start(served_app(self._policy)))
             base = f"{gym.url}/{self._environment}"
-            agent = await start_agent(
-                {self._environment: base}, policy.url, self._folder / "store.db", logs, self._stack
-            )
+            agent = await start_agent({self._environment: base}, policy.url, self._store, logs, self._stack)
             self._gym = await enter(connect(base, timeout_s=120))
             self._agent = await enter(connect(agent.url, retries=0))
         except BaseException:
@@ -247,17 +250,26 @@ async def collect(
     batch: int,
     timeout_s: float,
     on_rollout: Callable[[Rollout], None],
+    recalled: Mapping[str, tuple[Row, Rollout]] | None = None,
 ) -> None:
-    """Play what `output` does not hold yet and append a line per finished rollout."""
-    numbers = {name: int(name.rsplit("/", 2)[1].split("-", 1)[0]) for name in requests}
-    done = read_done(output)
-    missing = {name: row for name, row in requests.items() if name not in done}
+    """Append a line for each rollout that `output` does not hold yet: first those `recalled` from the store (request
+    and rollout by the id first asked by), then those of `requests` as they are played."""
+    done = {base_of(name) for name in read_done(output)}
+    missing = {name: row for name, row in requests.items() if base_of(name) not in done}
     async with AsyncExitStack() as stack:
         played = await stack.enter_async_context(aclosing(collection.play(missing.values(), batch, timeout_s)))
         file: BinaryIO | None = None
-        async for rollout in played:
+
+        def write(row: Row, rollout: Rollout) -> None:
+            nonlocal file
             file = file or stack.enter_context(output.open("ab"))  # no file where nothing was played
-            line = output_row(missing[rollout.rollout_id], rollout, numbers[rollout.rollout_id])
-            file.write(msgspec.json.encode(line) + b"\n")
+            number = int(rollout.rollout_id.rsplit("/", 2)[1].split("-", 1)[0])
+            file.write(msgspec.json.encode(output_row(row, rollout, number)) + b"\n")
             file.flush()
             on_rollout(rollout)
+
+        for base, (row, rollout) in (recalled or {}).items():
+            if base not in done:
+                write(row, rollout)
+        async for rollout in played:
+            write(missing[rollout.rollout_id], rollout)

@@ -36,7 +36,7 @@ async def start_environments(
 
 
 async def start_agent(
-    environments: Mapping[str, str], policy_url: str, store: Path, log_dir: Path, stack: AsyncExitStack
+    environments: Mapping[str, str], policy_url: str, store: Path | str, log_dir: Path, stack: AsyncExitStack
 ) -> ServiceProcess:
     """An agent server between environment services (URL by name) and a policy, with a store of its own."""
     named = [part for name, url in environments.items() for part in ("--env", f"{name}={url}")]

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from gym_core.contracts import Rollout
+from gym_core.reply import message_text
 from palaestra.curves import line_chart, rolling
 
 _STYLE = Path(__file__).with_name("report.css")
@@ -132,8 +133,7 @@ def _sample(prompt: str, rollout: Rollout) -> str:
         elif item.get("type") == "function_call_output":
             lines.append(f"tool: {item['output']}")
         elif item.get("type") == "message":
-            text = "".join(part.get("text", "") for part in item.get("content", []) if isinstance(part, dict))
-            lines.append(f"policy: {text}")
+            lines.append(f"{'user' if item.get('role') == 'user' else 'policy'}: {message_text(item)}")
     reward = "none" if rollout.reward is None else f"{rollout.reward:g}"
     return f"<pre>{html.escape(chr(10).join(lines))}\n<strong>{rollout.outcome}, reward {reward}</strong></pre>"
 

@@ -27,12 +27,27 @@ def installed() -> dict[str, bool]:
         "triton (interpreter)": _module("triton"),
         "published rows": (ROOT.parent / "shared" / "rows").is_dir(),
         "bubblewrap": shutil.which("bwrap") is not None,
+        "lean": _lean(),
+        "postgresql": _module("psycopg") and _postgresql(),
         "gpu": _gpu(),
     }
 
 
+def _lean() -> bool:
+    sys.path.insert(0, str(ROOT))
+    from environments.lean_proofs.toolchain import find_toolchain
+
+    return find_toolchain() is not None
+
+
 def _module(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
+
+
+def _postgresql() -> bool:
+    """A server that tests can start: on the path, or where Debian keeps it."""
+    found = shutil.which("initdb") and shutil.which("postgres")
+    return bool(found) or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
 def _gpu() -> bool:

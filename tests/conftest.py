@@ -31,6 +31,7 @@ _MODULES = {
     "transformers": "transformers (oracle)",
     "openai": "openai client",
     "triton": "triton (interpreter)",
+    "psycopg": "postgresql",
 }
 _FILES = {"tests/gym_core/sandbox/test_bubblewrap.py": "bubblewrap"}
 _used: set[str] = set()
@@ -45,6 +46,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     # A test that imported a capability and was not skipped has used it.
     _used.update(title for module, title in _MODULES.items() if module in sys.modules)
+    if "real_lean" in getattr(item, "funcargs", {}):
+        _used.add("lean")
     _used.update(title for file, title in _FILES.items() if item.nodeid.startswith(file))
 
 

@@ -20,6 +20,7 @@ class Ledger(Environment):
     version = "1.0.0"
     levels: ClassVar[range] = LEVELS
     max_steps = 20
+    state_type: ClassVar[type] = Bank
 
     def make(self, rng: random.Random, level: int) -> dict[str, Any]:
         return make(rng, level)

@@ -19,7 +19,7 @@ from gym_core.check.report import Figures, Report, RuleResult, Status
 from gym_core.check.rule import RULES, Failed, Rule, Skipped
 from gym_core.check.rules import cases, grader, groups, judged, leaks, living, making, paper, rewards, surroundings
 from gym_core.check.subject import NEEDS_JUDGE, QUICK, CheckOptions, Subject, opened
-from gym_core.errors import JudgeFault, PalaestraError
+from gym_core.errors import JudgeFault, PalaestraError, Unavailable
 from gym_core.manifest import FILE_NAME, Manifest
 from gym_core.registry import Registry
 
@@ -102,6 +102,8 @@ async def _ask(rule: Rule, subject: Subject) -> RuleResult:
         status, found, fix = "fail", str(error.info()), rule.fix
         if isinstance(error, JudgeFault) and subject.seen.needs_judge:
             status, found, fix = "skip", NEEDS_JUDGE, ""
+        if isinstance(error, Unavailable) and subject.seen.unavailable:
+            status, found, fix = "skip", subject.seen.unavailable, ""
     except ChildFault as fault:
         status, found, fix = "fail", str(fault), rule.fix
     seen, *notes = found.split("; note: ") if status == "pass" else [found]

@@ -77,6 +77,7 @@ async def look(request: ProbeRequest) -> Seen:
         session_ttl_s=environment.session_ttl_s,
         verify_timeout_s=environment.verify_timeout_s,
         needs_judge=environment.needs_judge,
+        unavailable=environment.unavailable(),
         network=loaded.manifest.network,
     )
     with told(seen, "warm"):

@@ -69,6 +69,7 @@ class Seen(msgspec.Struct, kw_only=True):
     session_ttl_s: float
     verify_timeout_s: float
     needs_judge: bool = False
+    unavailable: str = ""
     network: str = "none"
     faults: dict[str, str] = {}
     tasks: list[SeenTask] = []

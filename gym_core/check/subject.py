@@ -125,6 +125,8 @@ class Subject:
                 raise Skipped(NEEDS_JUDGE) from None
             raise Failed(f"the judge failed: {fault}") from None
         except (DeadlineExceeded, Unavailable) as error:
+            if self.seen.unavailable:
+                raise Skipped(self.seen.unavailable) from None
             await self.restart()
             raise Failed(f"no verdict within {self.wire.client.timeout_s:g} s: {error}") from None
         self.played += 1

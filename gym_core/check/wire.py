@@ -16,7 +16,7 @@ from gym_core.environment import Script
 from gym_core.errors import EnvironmentFault
 from gym_core.play import call_items
 from gym_core.reply import text_output
-from gym_core.tools import RESERVED_NAMES
+from gym_core.tools import RESERVED_NAMES, USER_TURN
 
 Row = dict[str, Any]
 Items = list[dict[str, Any]]
@@ -130,10 +130,12 @@ class Wire:
     async def call(self, session: str, name: str, arguments: bytes) -> ToolReply:
         """One call; what a policy may not call is answered as the agent server does."""
         shown = arguments.decode("utf-8", "replace")
-        if name in RESERVED_NAMES or not name.isidentifier():
+        if (name in RESERVED_NAMES and name != USER_TURN) or not name.isidentifier():
             return ToolReply(name, shown, "unknown", _UNKNOWN)
         reply = await self.client.post(f"/{name}", arguments, headers={headers.SESSION: session}, check=False)
         kind = reply.headers.get(headers.TOOL, "unknown")
+        if name == USER_TURN and reply.status in (200, 409):  # 409: the user has left already
+            return ToolReply(name, shown, "ok" if reply.status == 200 else "fault", reply.text)
         if kind not in STATUS:
             if reply.status == 404:  # its text names this request
                 return ToolReply(name, shown, "unknown", _UNKNOWN)

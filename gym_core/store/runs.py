@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, func, insert, select, update
 
 from gym_core import auth
 from gym_core.contracts import TaskProfile
 from gym_core.errors import Conflict, UnknownName
-from gym_core.store.models import MetricsRow, ProfileRow, RunRow
-from gym_core.store.records import Run
+from gym_core.store.dialect import insert_into
+from gym_core.store.models import MetricsRow, ProfileRow, RolloutRow, RunRow
+from gym_core.store.records import Played, Run, Total
 
 
 def _text(value: Mapping[str, Any]) -> str:
@@ -61,11 +61,36 @@ def all_runs(connection: Connection) -> list[Run]:
     return [_run(row) for row in connection.execute(query)]
 
 
+def played(connection: Connection) -> list[Played]:
+    """What each run has stored, also runs that nobody created: an agent server plays for whoever asks."""
+    query = (
+        select(RolloutRow.run_id, func.count(), func.min(RolloutRow.created_at), func.max(RolloutRow.created_at))
+        .group_by(RolloutRow.run_id)
+        .order_by(func.min(RolloutRow.seq))
+    )
+    return [Played(*row) for row in connection.execute(query)]
+
+
+def totals(connection: Connection, run_id: str) -> list[Total]:
+    """Rollouts of a run by environment and outcome."""
+    columns = (RolloutRow.environment, RolloutRow.outcome)
+    query = (
+        select(*columns, func.count(), func.count(RolloutRow.reward), func.sum(RolloutRow.reward))
+        .where(RolloutRow.run_id == run_id)
+        .group_by(*columns)
+        .order_by(*columns)
+    )
+    return [
+        Total(environment, outcome, count, rewarded, float(reward_sum or 0.0))
+        for environment, outcome, count, rewarded, reward_sum in connection.execute(query)
+    ]
+
+
 def put_metrics(connection: Connection, run_id: str, step: int, values: Mapping[str, Any]) -> None:
     where = (MetricsRow.run_id == run_id, MetricsRow.step == step)
     there = connection.execute(select(MetricsRow.values_json).where(*where)).scalar()
     merged = {**(msgspec.json.decode(there) if there else {}), **values}
-    statement = insert(MetricsRow).values(run_id=run_id, step=step, values_json=_text(merged))
+    statement = insert_into(connection, MetricsRow).values(run_id=run_id, step=step, values_json=_text(merged))
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["run_id", "step"], set_={"values": statement.excluded["values"]}
@@ -81,7 +106,7 @@ def metrics(connection: Connection, run_id: str) -> list[tuple[int, dict[str, An
 def put_profiles(connection: Connection, profiles: Sequence[TaskProfile]) -> None:
     if not profiles:
         return
-    statement = insert(ProfileRow)
+    statement = insert_into(connection, ProfileRow)
     statement = statement.on_conflict_do_update(
         index_elements=["environment", "task_id", "checkpoint"],
         set_={"passes": statement.excluded.passes, "count": statement.excluded["count"]},

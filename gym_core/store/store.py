@@ -1,65 +1,48 @@
-"""What is kept: runs, rollouts with their token blobs, metrics and task profiles.
+"""What is kept: runs, rollouts with their token blobs and task rows, metrics and task profiles.
 
-    store = await Store.open("runs/store.db")
-    await store.put_rollout(rollout, blob)          # returns once committed; kill -9 loses nothing after that
+    store = await Store.open("runs/store.db")               # or postgresql://user@host/db
+    await store.put_rollout(rollout, blob, row)             # returns once committed; kill -9 loses nothing after that
     async for rollout, blob in store.iter_rollouts(run_id): ...
     await store.close()
 
-Writes go through one thread (`writer.py`), reads through a small pool of threads: SQLite is a library that blocks, and
-a driver that hides its threads would cost each read another hop.
+Writes go through one thread (`writer.py`), reads through another (`reading.py`): SQLite is a library that blocks, and a
+driver that hides its threads would cost each read another hop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import ColumnElement, Connection, func, select
 
-from gym_core.contracts import CONTRACT_VERSION, Outcome, Rollout, TaskProfile
-from gym_core.errors import BadRequest, Conflict, Unavailable
-from gym_core.store import runs
-from gym_core.store.blobs import BlobReader, BlobRef, BlobWriter
+from gym_core.contracts import Outcome, Rollout, TaskProfile
+from gym_core.store import compact, prune, runs
+from gym_core.store.blobs import BlobWriter
+from gym_core.store.compact import Compacted
 from gym_core.store.engine import Engines, Synchronous, open_engines
-from gym_core.store.fault import StoreFault, fault_of
+from gym_core.store.entry import make_entry
 from gym_core.store.models import RolloutRow
-from gym_core.store.records import Run
-from gym_core.store.writer import Change, Put, Writer
+from gym_core.store.prune import Pruned
+from gym_core.store.reading import WITH_ROW, WITHOUT_ROW, Reading
+from gym_core.store.records import Played, Run, Stored, Total
+from gym_core.store.writer import Change, Writer
 
 T = TypeVar("T")
 
 _PAGE = 64
-_STORED = (
-    RolloutRow.seq,
-    RolloutRow.record,
-    RolloutRow.blob_file,
-    RolloutRow.blob_offset,
-    RolloutRow.blob_length,
-    RolloutRow.blob_crc32,
-)
-_BY_ID = select(*_STORED).where(RolloutRow.rollout_id == bindparam("rollout_id"))
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Rollout)
 
 
 class Store:
-    """One database and the token files beside it. Made by `Store.open`; several processes may hold the same one."""
+    """One database and the token segments beside it. Made by `Store.open`; several processes may hold the same one."""
 
     def __init__(self, engines: Engines, synchronous: Synchronous = "normal") -> None:
         self._engines = engines
-        self.path = engines.path
-        self._writer = Writer(engines.write, BlobWriter(engines.blobs, sync=synchronous == "full"), str(engines.path))
-        # one reading thread: it alone touches the open blob files, and reads are rare beside writes
-        self._reads = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
-        self._blobs = BlobReader(engines.blobs)
-        self._reading: Connection | None = None
+        self.name = engines.name
+        self._writer = Writer(engines.write, BlobWriter(engines.blobs, sync=synchronous == "full"), engines.name)
+        self._reading = Reading(engines)
         self._closed = False
 
     @classmethod
@@ -67,9 +50,21 @@ class Store:
         """Open or make the store; an older one is upgraded. `synchronous="full"` also survives a power cut.
 
         Raises `UnknownName` (missing and not to be made), `Conflict` (written by a newer version), `BadRequest` (not a
-        store), `StoreFault` (the disk refuses).
+        store), `Unavailable` (nobody answers), `StoreFault` (the disk refuses).
         """
         return cls(await asyncio.to_thread(open_engines, path_or_url, create, synchronous), synchronous)
+
+    @property
+    def path(self) -> Path:
+        """The database file. Raises `AttributeError` where the database is a server's."""
+        if self._engines.path is None:
+            raise AttributeError(f"{self.name} is no file")
+        return self._engines.path
+
+    @property
+    def blobs(self) -> Path:
+        """Folder of the token segments."""
+        return self._engines.blobs
 
     async def __aenter__(self) -> Store:
         return self
@@ -85,43 +80,34 @@ class Store:
 
     def _close(self) -> None:
         self._writer.close()
-        self._reads.shutdown()
-        if self._reading is not None:
-            self._reading.close()
-        self._blobs.close()
+        self._reading.close()
         self._engines.dispose()
 
     # rollouts
 
-    async def put_rollout(self, rollout: Rollout, blob: bytes = b"") -> None:
-        """Keep a rollout and its token blob; returns once both are committed. The same id again keeps the first.
+    async def put_rollout(self, rollout: Rollout, blob: bytes = b"", row: Mapping[str, Any] | None = None) -> None:
+        """Keep a rollout, its token blob and the task row it was played from; returns once all are committed.
 
-        Raises `BadRequest` for what could not be read back (no id, a number that is not finite), `StoreFault` when the
-        disk refuses: nothing of this rollout is kept then, and the store goes on.
+        The same id again keeps the first. Raises `BadRequest` for what could not be read back (no id, a number that is
+        not finite), `StoreFault` when the disk refuses: nothing of this rollout is kept then, and the store goes on.
         """
-        _check(rollout)
-        row = {
-            "rollout_id": rollout.rollout_id,
-            "run_id": rollout.run_id,
-            "environment": rollout.environment,
-            "task_id": rollout.task_id,
-            "group_id": rollout.group_id,
-            "step": rollout.step,
-            "outcome": rollout.outcome.value,
-            "reward": rollout.reward,
-            "created_at": rollout.created_at or time.time(),
-            "record": _encoder.encode(rollout).decode(),
-        }
-        await self._writer.submit(Put(row, bytes(blob)))
+        await self._writer.submit(make_entry(rollout, blob, row))
 
     async def get_rollout(self, rollout_id: str) -> tuple[Rollout, bytes] | None:
         """The rollout and its blob, None when there is none. Raises `StoreFault` when the bytes have been damaged."""
+        found = await self.get_stored(rollout_id)
+        return None if found is None else (found.rollout, found.blob)
 
-        def read(connection: Connection) -> tuple[Rollout, bytes] | None:
-            row = connection.execute(_BY_ID, {"rollout_id": rollout_id}).one_or_none()
-            return None if row is None else self._open(row, blobs=True)
+    async def get_stored(self, rollout_id: str, *, blobs: bool = True) -> Stored | None:
+        """As `get_rollout`, with the task row."""
+        if "\0" in rollout_id:
+            return None
 
-        return await self._read(read)
+        def read(connection: Connection) -> Stored | None:
+            row = connection.execute(WITH_ROW.where(RolloutRow.rollout_id == rollout_id)).one_or_none()
+            return None if row is None else self._reading.open(connection, row, blobs)
+
+        return await self._reading.ask(read)
 
     async def iter_rollouts(
         self,
@@ -135,18 +121,31 @@ class Store:
     ) -> AsyncIterator[tuple[Rollout, bytes]]:
         """Rollouts in order of commit, a page at a time; those committed meanwhile are seen too.
 
-        None leaves a filter out; `blobs=False` leaves the token files alone and gives b"".
+        None leaves a filter out; `blobs=False` leaves the token segments alone and gives b"".
         """
         wanted = _filters(run_id, environment, group_id, step, outcome)
+        async for stored in self._iterate(wanted, blobs, rows=False):
+            yield stored.rollout, stored.blob
+
+    async def iter_stored(
+        self, run_id: str | None = None, *, environment: str | None = None, blobs: bool = True
+    ) -> AsyncIterator[Stored]:
+        """As `iter_rollouts`, with the task rows."""
+        async for stored in self._iterate(_filters(run_id, environment, None, None, None), blobs, rows=True):
+            yield stored
+
+    async def _iterate(self, wanted: Sequence[ColumnElement[bool]], blobs: bool, rows: bool) -> AsyncIterator[Stored]:
+        query = (WITH_ROW if rows else WITHOUT_ROW).where(*wanted).order_by(RolloutRow.seq).limit(_PAGE)
         last = 0
 
-        def read(connection: Connection) -> list[tuple[int, tuple[Rollout, bytes]]]:
-            page = select(*_STORED).where(*wanted, RolloutRow.seq > last).order_by(RolloutRow.seq).limit(_PAGE)
-            return [(row.seq, self._open(row, blobs)) for row in connection.execute(page)]
+        def read(connection: Connection) -> list[tuple[int, Stored | None]]:
+            page = connection.execute(query.where(RolloutRow.seq > last)).all()
+            return [(row.seq, self._reading.open(connection, row, blobs)) for row in page]
 
-        while found := await self._read(read):
-            for _, item in found:
-                yield item
+        while found := await self._reading.ask(read):
+            for _, stored in found:
+                if stored is not None:
+                    yield stored
             last = found[-1][0]
 
     async def count_rollouts(
@@ -161,7 +160,11 @@ class Store:
         """How many rollouts `iter_rollouts` would give."""
         wanted = _filters(run_id, environment, group_id, step, outcome)
         query = select(func.count()).select_from(RolloutRow).where(*wanted)
-        return await self._read(lambda connection: connection.execute(query).scalar_one())
+        return await self._reading.ask(lambda connection: connection.execute(query).scalar_one())
+
+    async def totals(self, run_id: str) -> list[Total]:
+        """Rollouts of a run by environment and outcome, counted by the database."""
+        return await self._reading.ask(lambda connection: runs.totals(connection, run_id))
 
     # runs, metrics, profiles
 
@@ -174,11 +177,15 @@ class Store:
         await self._change(lambda connection: runs.finish(connection, run_id, status, summary))
 
     async def run(self, run_id: str) -> Run | None:
-        return await self._read(lambda connection: runs.get(connection, run_id))
+        return await self._reading.ask(lambda connection: runs.get(connection, run_id))
 
     async def runs(self) -> list[Run]:
         """All runs, oldest first."""
-        return await self._read(runs.all_runs)
+        return await self._reading.ask(runs.all_runs)
+
+    async def played(self) -> list[Played]:
+        """How much of each run is stored, also of runs that nobody created."""
+        return await self._reading.ask(runs.played)
 
     async def put_metrics(self, run_id: str, step: int, values: Mapping[str, Any]) -> None:
         """Keep numbers of a step; given again, new keys join and old ones are replaced."""
@@ -186,7 +193,7 @@ class Store:
 
     async def metrics(self, run_id: str) -> list[tuple[int, dict[str, Any]]]:
         """(step, values) of a run in order of step. A value that was not finite is None."""
-        return await self._read(lambda connection: runs.metrics(connection, run_id))
+        return await self._reading.ask(lambda connection: runs.metrics(connection, run_id))
 
     async def put_profiles(self, profiles: Iterable[TaskProfile]) -> None:
         """Keep how often tasks are solved; the same task and checkpoint again replaces."""
@@ -194,57 +201,26 @@ class Store:
         await self._change(lambda connection: runs.put_profiles(connection, kept))
 
     async def profiles(self, environment: str | None = None, checkpoint: str | None = None) -> list[TaskProfile]:
-        return await self._read(lambda connection: runs.profiles(connection, environment, checkpoint))
+        return await self._reading.ask(lambda connection: runs.profiles(connection, environment, checkpoint))
+
+    # housekeeping
+
+    async def compact(self, progress: Callable[[int, int], None] | None = None) -> Compacted:
+        """Compress the token segments that nobody writes, and give back what no rollout needs.
+
+        `progress` hears bytes done and bytes in all, in another thread. Raises `Conflict` while another process
+        compacts or prunes, `StoreFault` when the disk refuses; whatever happens, each blob can be read.
+        """
+        return await asyncio.to_thread(compact.compact, self._engines, progress)
+
+    async def prune(self, run_ids: Iterable[str]) -> Pruned:
+        """Forget the rollouts of these runs and free their segments; the runs with their summaries and metrics stay."""
+        return await asyncio.to_thread(prune.prune, self._engines, list(run_ids))
 
     # inside
 
     async def _change(self, apply: Callable[[Connection], T]) -> T:
         return await self._writer.submit(Change(apply))
-
-    async def _read(self, query: Callable[[Connection], T]) -> T:
-        if self._closed:
-            raise Unavailable(f"the store {self.path} is closed", stage="store")
-        return await asyncio.get_running_loop().run_in_executor(self._reads, self._read_here, query)
-
-    def _read_here(self, query: Callable[[Connection], T]) -> T:
-        try:
-            if self._reading is None:
-                self._reading = self._engines.read.connect()
-            return query(self._reading)
-        except SQLAlchemyError as error:
-            if self._reading is not None:
-                self._reading.close()
-                self._reading = None
-            raise fault_of(error, str(self.path)) from None
-
-    def _open(self, row: Any, blobs: bool) -> tuple[Rollout, bytes]:
-        try:
-            rollout = _decoder.decode(row.record)
-        except msgspec.MsgspecError as error:
-            raise StoreFault(f"{self.path}: row {row.seq} cannot be read: {error}", stage="store") from None
-        if rollout.contract_version > CONTRACT_VERSION:
-            raise Conflict(
-                f"rollout {rollout.rollout_id} was written by a newer version (contract {rollout.contract_version}, "
-                f"this version reads up to {CONTRACT_VERSION})",
-                hint="update Palaestra",
-            )
-        ref = BlobRef(row.blob_file, row.blob_offset, row.blob_length, row.blob_crc32)
-        return rollout, self._blobs.read(ref) if blobs else b""
-
-
-def _check(rollout: Rollout) -> None:
-    """JSON has no NaN: what is not finite would come back as null and could not be read."""
-    if not rollout.rollout_id:
-        raise BadRequest("a rollout needs an id to be stored", field="rollout_id")
-    groups: list[tuple[str, Mapping[str, float]]] = [("timings_ms", rollout.timings_ms)]
-    if rollout.verdict is not None:
-        verdict = rollout.verdict
-        groups += [("verdict", {"reward": verdict.reward}), ("verdict.components", verdict.components)]
-        groups += [("verdict.gradings", verdict.gradings)]
-    for path, values in groups:
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise BadRequest(f"a stored number must be finite, not {value}", field=f"{path}.{name}")
 
 
 def _filters(

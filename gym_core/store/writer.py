@@ -1,8 +1,9 @@
 """The one thread of a process that writes the database: it commits whatever has queued, then wakes who waited.
 
-    put ─▶ queue ─▶ blobs to the file ─▶ rows in one transaction ─▶ commit ─▶ futures resolve
+    put ─▶ queue ─▶ blobs to the segment ─▶ rows in one transaction ─▶ commit ─▶ futures resolve
 
-No lingering: the first rollout commits at once, and those that arrive meanwhile make the next batch.
+No lingering: the first rollout commits at once, and those that arrive meanwhile make the next batch. A server that hung
+up is asked once more where nothing but rollouts was to be written: the same id twice keeps the first.
 """
 
 from __future__ import annotations
@@ -15,25 +16,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.dialects.sqlite import insert
 
 from gym_core.errors import Unavailable
 from gym_core.store.blobs import BlobRef, BlobWriter
-from gym_core.store.fault import fault_of
-from gym_core.store.models import RolloutRow
+from gym_core.store.dialect import keep_first
+from gym_core.store.fault import fault_of, lost_connection
+from gym_core.store.models import RolloutRow, TaskRow
 
 MAX_BATCH = 256
 """Rollouts in one transaction, so that a crowd does not hold the write lock for long."""
 
-_INSERT = insert(RolloutRow.__table__).on_conflict_do_nothing(index_elements=["rollout_id"])  # type: ignore[arg-type]
+
+_INSERT_ROLLOUT = keep_first(RolloutRow.__table__, "rollout_id")
+_INSERT_TASK = keep_first(TaskRow.__table__, "task_key")
 
 
 @dataclass(slots=True, eq=False)
 class Put:
-    """A rollout to insert; `place` is set once its blob is in the file."""
+    """A rollout to insert, and the task row it was played from; `place` is set once its blob is in the segment."""
 
     row: dict[str, Any]
     blob: bytes
+    task: dict[str, str] | None = None
     place: BlobRef | None = None
 
 
@@ -103,17 +107,19 @@ class Writer:
         self._drop_connection()
         self._blobs.close()
 
-    def _commit(self, jobs: list[_Job]) -> None:
+    def _commit(self, jobs: list[_Job], again: bool = True) -> None:
         """All in one transaction; when that fails each on its own, so that only the guilty one is refused."""
         try:
             self._transact(jobs)
         except Exception as error:
             self._drop_connection()
-            if len(jobs) == 1:
+            if again and lost_connection(error) and all(isinstance(job.work, Put) for job in jobs):
+                self._commit(jobs, again=False)
+            elif len(jobs) == 1:
                 jobs[0].error = fault_of(error, self._name)
-                return
-            for job in jobs:
-                self._commit([job])
+            else:
+                for job in jobs:
+                    self._commit([job], again)
 
     def _transact(self, jobs: list[_Job]) -> None:
         puts = [job.work for job in jobs if isinstance(job.work, Put)]
@@ -124,10 +130,18 @@ class Writer:
             self._connection = self._engine.connect()
         with self._connection.begin():
             if puts:
-                self._connection.execute(_INSERT, [_full_row(put) for put in puts])
+                self._insert(self._connection, puts)
             for job in jobs:
                 if isinstance(job.work, Change):
                     job.result = job.work.apply(self._connection)
+
+    @staticmethod
+    def _insert(connection: Connection, puts: list[Put]) -> None:
+        """Task rows first, in this same transaction: whoever tidies up never sees one without its rollout."""
+        tasks = {put.task["task_key"]: put.task for put in puts if put.task is not None}
+        if tasks:
+            connection.execute(_INSERT_TASK[connection.dialect.name], list(tasks.values()))
+        connection.execute(_INSERT_ROLLOUT[connection.dialect.name], [_full_row(put) for put in puts])
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None

@@ -15,7 +15,9 @@ import click
 from palaestra.options import listen_options, paths_option
 
 if TYPE_CHECKING:
+    from gym_core.fleet import FleetPlace
     from gym_core.registry import LoadedEnvironment
+    from gym_core.service_config import EnvironmentServiceConfig
 
 LOOK_EVERY_S = 0.25
 WATCHED = (".py", ".toml", ".jsonl", ".json", ".txt", ".csv")
@@ -26,8 +28,19 @@ WATCHED = (".py", ".toml", ".jsonl", ".json", ".txt", ".csv")
 @paths_option
 @listen_options
 @click.option(
-    "--workers", type=click.IntRange(1), help="worker processes per environment that needs them  [default: 1]"
+    "--workers",
+    type=click.IntRange(1),
+    help="worker processes for the environments that need them, of each process  [default: 2]",
 )
+@click.option(
+    "--processes", default=1, show_default=True, type=click.IntRange(1, 64), help="processes that share the port"
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="where sessions are kept over a restart, for environments that declare their state",
+)
+@click.option("--fleet", "slot", hidden=True, default="", help="SLOT:SIZE:FOLDER of one of several processes")
 @click.option(
     "--config",
     "config_file",
@@ -48,6 +61,9 @@ def serve(
     port: int,
     parent_pid: int | None,
     workers: int | None,
+    processes: int,
+    state_dir: Path | None,
+    slot: str,
     config_file: Path | None,
     policy: str | None,
     rollouts: int,
@@ -65,12 +81,50 @@ def serve(
     reload = place if reload is None else reload
     if (reload or policy != "none") and len(names) != 1:
         raise click.UsageError("--policy and --reload want one environment")
+    if processes > 1 and (reload or policy != "none"):
+        raise click.UsageError("--processes serves; --policy and --reload want one process")
     overrides: dict[str, object] = {} if workers is None else {"workers": workers}
+    if state_dir is not None:
+        overrides["state_dir"] = str(state_dir)
     if reload or policy != "none":
         asyncio.run(_Live(names[0], paths, host, port, policy, rollouts, reload, config_file, overrides).run())
         return
-    app, token = _app(_loaded(names, paths), config_file, overrides)
-    server.run(app, host=host, port=port, token=token, parent_pid=parent_pid)
+    if processes > 1:
+        from palaestra.fleet import serve_together
+
+        arguments = _arguments(names, paths, workers, state_dir, config_file)
+        _loaded(names, paths)  # what is wrong is said once, before anything starts
+        config = _configured(config_file, overrides)
+        shares_secret = bool(config.session_secret or config.state_dir)
+        serve_together(arguments, processes, host, port, parent_pid, shares_secret)
+        return
+    fleet = _fleet_place(slot)
+    app, token = _app(_loaded(names, paths), config_file, overrides, fleet)
+    shared_with = None if fleet is None else fleet.socket
+    server.run(app, host=host, port=port, token=token, parent_pid=parent_pid, shared_with=shared_with)
+
+
+def _arguments(
+    names: tuple[str, ...],
+    paths: tuple[Path, ...],
+    workers: int | None,
+    state_dir: Path | None,
+    config_file: Path | None,
+) -> list[str]:
+    """The same command for one of several processes."""
+    given = [("--path", path) for path in paths]
+    given += [("--workers", workers), ("--state-dir", state_dir), ("--config", config_file)]  # type: ignore[list-item]
+    options = [part for option, value in given if value is not None for part in (option, str(value))]
+    return ["env", "serve", *names, *options, "--policy", "none", "--no-reload"]
+
+
+def _fleet_place(text: str) -> FleetPlace | None:
+    from gym_core.fleet import FleetPlace
+
+    if not text:
+        return None
+    slot, size, folder = text.split(":", 2)
+    return FleetPlace(int(slot), int(size), Path(folder))
 
 
 def _loaded(names: tuple[str, ...], paths: tuple[Path, ...]) -> list[LoadedEnvironment]:
@@ -84,17 +138,28 @@ def _loaded(names: tuple[str, ...], paths: tuple[Path, ...]) -> list[LoadedEnvir
     return [registry.load(name) for registry, named in found for name in named]
 
 
-def _app(loaded: list[LoadedEnvironment], config_file: Path | None, overrides: dict[str, object]) -> tuple[Any, Any]:
+def _app(
+    loaded: list[LoadedEnvironment],
+    config_file: Path | None,
+    overrides: dict[str, object],
+    fleet: FleetPlace | None = None,
+) -> tuple[Any, Any]:
     """The application, and the token it wants where one is set."""
     from gym_core import auth
     from gym_core.config import load
     from gym_core.judge.config import JudgeConfig
-    from gym_core.server import EnvironmentServiceConfig, build_app
+    from gym_core.server import build_app
 
     token = auth.secret()
-    given = {**overrides, **({"token": token} if token else {})}
-    config = load(EnvironmentServiceConfig, file=config_file, section="environments", overrides=given)
-    return build_app(loaded, config, load(JudgeConfig, file=config_file, section="judge")), token
+    config = _configured(config_file, {**overrides, **({"token": token} if token else {})})
+    return build_app(loaded, config, load(JudgeConfig, file=config_file, section="judge"), fleet), token
+
+
+def _configured(config_file: Path | None, overrides: dict[str, object]) -> EnvironmentServiceConfig:
+    from gym_core.config import load
+    from gym_core.service_config import EnvironmentServiceConfig
+
+    return load(EnvironmentServiceConfig, file=config_file, section="environments", overrides=overrides)
 
 
 class _Live:

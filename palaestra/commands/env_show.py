@@ -11,11 +11,14 @@ from gym_core.check.answers import guess
 from gym_core.check.wire import Played, Wire
 from gym_core.client import Client
 from gym_core.contracts import Task
+from gym_core.dialogue import exchange_items
 from gym_core.environment import Environment, Script
 from gym_core.errors import PalaestraError
 from gym_core.generate import make_tasks
 from gym_core.host import settle
+from gym_core.reply import message_text
 from gym_core.seeds import rng
+from gym_core.tools import USER_TURN
 
 POLICIES = ("oracle", "idle", "random")
 WIDTH = 400
@@ -73,6 +76,11 @@ async def _rollout(wire: Wire, environment: Environment, task: Task, policy: str
 
 def _conversation(played: Played, reply: str, say: Say) -> None:
     for tool in played.tools:
+        if tool.name == USER_TURN:
+            for item in exchange_items(tool.arguments, tool.text):
+                said = "user" if item["role"] == "user" else "reply"
+                say(_line(said, message_text(item), "cyan" if said == "user" else "blue"))
+            continue
         say(_line("call", f"{tool.name} {tool.arguments}", "magenta"))
         say(_line("tool" if tool.kind == "ok" else tool.kind, tool.text, "white" if tool.kind == "ok" else "yellow"))
     say(_line("reply", reply or "(nothing)", "blue"))

@@ -15,7 +15,7 @@ import msgspec
 from palaestra.options import json_option, paths_option, print_json
 
 if TYPE_CHECKING:
-    from gym_core.contracts import Sampling
+    from gym_core.contracts import Rollout, Sampling
     from policy_server.config import PolicyConfig
 
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 @click.option("--concurrency", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--deadline", default=300.0, show_default=True, help="seconds a rollout may take")
 @click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--store", default="", metavar="PATH|URL", help="keep rollouts with their tokens, and go on from what is there"
+)
 @click.option("--resume/--fresh", default=True, show_default=True, help="go on with --output, or begin it anew")
 @paths_option
 @json_option
@@ -44,6 +47,8 @@ def command(**options: Any) -> None:
     """Collect rollouts: rows or generated tasks, a policy, scores with pass@k. Exit code 3 when some had no score."""
     if (options["input_file"] is None) == (not options["tasks"]):
         raise click.UsageError("give either --input rows.jsonl or --tasks N")
+    if options["store"] and not options["resume"]:
+        raise click.UsageError("what is in a store stays there: give --fresh another --store, or none")
     # What fails is on each rollout and in the summary; the services' own lines would bury it.
     os.environ.setdefault("PALAESTRA_LOG_LEVEL", "ERROR")
     summary = asyncio.run(_run(**options))
@@ -73,17 +78,17 @@ async def _run(
     concurrency: int,
     deadline: float,
     seed: int,
+    store: str,
     resume: bool,
     paths: tuple[Path, ...],
     as_json: bool,
 ) -> dict[str, Any]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from gym_core.contracts import Sampling
     from gym_core.registry import Registry
     from palaestra.collection import Collection, Tally, check_output, collect, read_done, read_rows, requests_for
     from palaestra.policies import policy_config
+    from palaestra.progress import bar
+    from palaestra.recollect import base_of
 
     environment = Registry.discover(paths).resolve(environment)
     lines = read_rows(input_file) if input_file else {}
@@ -93,15 +98,16 @@ async def _run(
     config = policy_config(model, upstream, policy_model, num_slots=concurrency)
     sampling = Sampling(temperature=temperature, max_output_tokens=max_tokens)
     with tempfile.TemporaryDirectory(prefix="palaestra-run-") as folder:
-        async with Collection(environment, config, Path(folder), paths) as collection:
+        async with Collection(environment, config, Path(folder), paths, store) as collection:
             if input_file:
                 await collection.check(lines, input_file.name)
             else:
                 rows = await collection.tasks(seed, level, tasks, split)
+            run_id = f"run-{_policy_id(config, sampling, seed)}"
             requests = requests_for(
                 rows,
                 environment=environment,
-                run_id=f"run-{_policy_id(config, sampling, seed)}",
+                run_id=run_id,
                 repeats=repeats,
                 seed=seed,
                 sampling=sampling,
@@ -112,29 +118,60 @@ async def _run(
             full = (await collection.manifest())["reward_range"][1]
             tally = Tally()
             errors: list[str] = []  # the first one
-            done = {name: row for name, row in earlier.items() if name in requests}
+            done = {name: row for name, row in earlier.items() if base_of(name) in requests}
             for row in done.values():
                 tally.add(row["group_id"], row["outcome"], row["reward"])
-            columns = (TextColumn("rollouts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
-                bar = progress.add_task("rollouts", total=len(requests), completed=len(done))
+            kept = _Kept(store, run_id, environment, seed)
+            recalled, left = await kept.begin(requests)
+            with bar("rollouts", len(requests), quiet=as_json, done=len(done)) as advance:
 
-                def on_rollout(rollout: Any) -> None:
+                def on_rollout(rollout: Rollout) -> None:
                     tally.add(rollout.group_id, rollout.outcome, rollout.reward)
                     if rollout.error is not None and not errors:
                         errors.append(str(rollout.error))
-                    progress.advance(bar)
+                    advance()
 
                 await collect(
                     collection,
-                    requests,
+                    left,
                     output,
                     batch=concurrency,
                     timeout_s=deadline * 2,
                     on_rollout=on_rollout,
+                    recalled=recalled,
                 )
+            await kept.end(tally.summary(repeats, full))
     told = {"environment": environment, "repeats": repeats, "output": str(output)}
     return {**told, **tally.summary(repeats, full), "errors": errors}
+
+
+class _Kept:
+    """The collection's run in its store; nothing where it has none of its own."""
+
+    def __init__(self, store: str, run_id: str, environment: str, seed: int) -> None:
+        self._store, self._run_id, self._environment, self._seed = store, run_id, environment, seed
+
+    async def begin(
+        self, requests: dict[str, dict[str, Any]]
+    ) -> tuple[dict[str, tuple[dict[str, Any], Rollout]], dict[str, dict[str, Any]]]:
+        """What is finished there, with its request, and what is left to be played."""
+        if not self._store:
+            return {}, requests
+        from gym_core.store import Run, Store
+        from palaestra.recollect import begin, recall
+
+        recipe = {"environment": self._environment}
+        async with await Store.open(self._store) as store:
+            await begin(store, Run(run_id=self._run_id, kind="collect", recipe=recipe, seed=self._seed))
+            finished, left = await recall(store, requests)
+        return {base: (requests[base], rollout) for base, rollout in finished.items()}, left
+
+    async def end(self, summary: dict[str, Any]) -> None:
+        if self._store:
+            from gym_core.store import Store
+
+            async with await Store.open(self._store) as store:
+                await store.finish_run(self._run_id, "done", summary)
 
 
 def _policy_id(config: PolicyConfig, sampling: Sampling, seed: int) -> str:

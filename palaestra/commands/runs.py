@@ -1,58 +1,58 @@
-"""`palaestra runs`: what is stored."""
+"""`palaestra runs`: what is stored, and what may be done with it."""
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
+import importlib
 from typing import Any
 
 import click
 
-from palaestra.options import json_option, print_json, print_table
+COMMANDS = {
+    "compact": "compress the tokens of finished runs",
+    "diff": "compare two runs, or two rollouts",
+    "export": "write a run to JSONL or Parquet",
+    "list": "list stored runs",
+    "prune": "forget the rollouts of old runs",
+    "reverify": "grade a run again and compare",
+    "show": "show a run, or a rollout",
+}
 
 
-@click.command("runs")
-@click.argument("run_id", required=False)
-@click.option(
-    "--runs-dir", default="runs", show_default=True, type=click.Path(path_type=Path), help="where runs are kept"
-)
-@json_option
-def command(run_id: str | None, runs_dir: Path, as_json: bool) -> None:
-    """List the runs kept under a folder, or show the summary of one."""
-    from gym_core.errors import UnknownName
+class RunsGroup(click.Group):
+    """Without a command it lists; what is no command is a run or a rollout to show."""
 
-    found = sorted(runs_dir.glob("*/store.db"))
-    if run_id is not None:
-        found = [path for path in found if path.parent.name == run_id]
-        if not found:
-            raise UnknownName(f"no run {run_id!r} under {runs_dir}", field="run_id", hint="`palaestra runs` lists them")
-    rows = [row for path in found for row in asyncio.run(_runs(path))]
-    if as_json:
-        print_json(rows)
-        return
-    print_table(["run_id", "kind", "arm", "seed", "status", "rollouts", "reward_before", "reward_after"], rows)
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = importlib.import_module(f"palaestra.commands.runs_{cmd_name}").command
+        return found
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = [arg for arg in args if arg in COMMANDS]
+        if not named and not any(arg in ("-h", "--help") for arg in args):
+            plain = _first_argument(args)
+            args = ["list" if plain is None else "show", *args]
+        return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
 
 
-async def _runs(path: Path) -> list[dict[str, Any]]:
-    from gym_core.store import Store
+def _first_argument(args: list[str]) -> str | None:
+    """The first word that is neither an option nor the value of one."""
+    words = iter(args)
+    for word in words:
+        if word in ("--runs-dir", "--store"):
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
 
-    store = await Store.open(str(path), create=False)
-    try:
-        rows = []
-        for run in await store.runs():
-            summary = run.summary or {}
-            rows.append(
-                {
-                    "run_id": run.run_id,
-                    "kind": run.kind,
-                    "arm": run.arm,
-                    "seed": run.seed,
-                    "status": run.status,
-                    "rollouts": await store.count_rollouts(run.run_id),
-                    "reward_before": summary.get("reward_before"),
-                    "reward_after": summary.get("reward_after"),
-                }
-            )
-        return rows
-    finally:
-        await store.close()
+
+@click.group("runs", cls=RunsGroup)
+def command(**_: Any) -> None:
+    """Stored runs: `palaestra runs` lists them, `palaestra runs RUN` shows one."""

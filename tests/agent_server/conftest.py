@@ -39,12 +39,8 @@ async def house(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[House]]
             environment = environment or FakeEnvironment()
             policy_served = await stack.enter_async_context(await start(policy.app()))
             environment_served = await stack.enter_async_context(await start(environment.app()))
-            settings = AgentConfig(
-                environments={"fake": environment_served.url},
-                policy_url=policy_served.url,
-                store=str(tmp_path / "store.db"),
-                **config,
-            )
+            given = {"environments": {"fake": environment_served.url}, "policy_url": policy_served.url, **config}
+            settings = AgentConfig(store=str(tmp_path / "store.db"), **given)
             served = await stack.enter_async_context(await start(build_app(settings)))
             client = await stack.enter_async_context(Client(served.url))
             return House(policy, environment, client, served.url)

@@ -52,7 +52,9 @@ class FakePolicy:
     async def _turn(self, request: web.Request) -> web.StreamResponse:
         head, blob = unpack_frame(await request.read())
         asked = msgspec.json.decode(head)
-        number = sum(item.get("type") == "function_call_output" for item in asked["request"]["input"])
+        given = asked["request"]["input"]
+        number = sum(item.get("type") == "function_call_output" for item in given)
+        number += max(0, sum(item.get("role") == "user" for item in given) - 1)
         self.requests.append(asked)
         self.traces.append(bytes(blob))
         turn = self.turns[min(number, len(self.turns) - 1)]
@@ -73,7 +75,14 @@ class FakePolicy:
 class FakeEnvironment:
     """Sessions, one `add` tool, and a verdict of 1.0; counts what was opened and closed."""
 
-    def __init__(self, *, keeps_sessions: bool = True, tools: tuple[str, ...] = ("add",), max_steps: int = 4) -> None:
+    def __init__(
+        self,
+        *,
+        keeps_sessions: bool = True,
+        tools: tuple[str, ...] = ("add",),
+        max_steps: int = 4,
+        user: tuple[str | None, ...] | None = None,
+    ) -> None:
         self.manifest = {
             "name": "fake",
             "version": "1.2.3",
@@ -82,6 +91,11 @@ class FakeEnvironment:
             "tools": [{"name": name, "read_only": name.startswith("get")} for name in tools],
             "aliases": ["fake_simple_agent"],
         }
+        if user is not None:
+            self.manifest |= {"user_turns": True, "max_turns": 1 + len(user)}
+        self.user = user or ()
+        self.heard: list[tuple[str, list[dict[str, Any]]]] = []
+        self.on_user: Callable[[web.Request], Any] | None = None
         self.opened = 0
         self.closed: list[str] = []
         self.calls: list[tuple[str, bytes]] = []
@@ -99,6 +113,7 @@ class FakeEnvironment:
         app.router.add_post("/verify", self._verify)
         app.router.add_post("/group_verdict", self._group)
         app.router.add_post("/close_session", self._close)
+        app.router.add_post("/user_turn", self._user)
         app.router.add_post("/{tool}", self._tool)
         return app
 
@@ -116,6 +131,17 @@ class FakeEnvironment:
             return await self.on_tool(request)
         self.calls.append((request.match_info["tool"], await request.read()))
         return web.Response(text=f"result {len(self.calls)}", headers={headers.TOOL: "ok"})
+
+    async def _user(self, request: web.Request) -> web.StreamResponse:
+        """The n-th of `user` for the n-th key; then nobody is there."""
+        key, body = request.headers[headers.IDEMPOTENCY], await request.json()
+        if key not in [known for known, _ in self.heard]:
+            self.heard.append((key, body["response"]["output"]))
+        if self.on_user is not None:
+            return await self.on_user(request)
+        turn = [known for known, _ in self.heard].index(key)
+        message = self.user[turn] if turn < len(self.user) else None
+        return web.json_response({"message": message, "turn": turn + 1})
 
     async def _verify(self, request: web.Request) -> web.StreamResponse:
         self.verified.append(await request.json())

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("environments/*/README.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("environments/*/README.md"),
+        *ROOT.glob("examples/**/README.md"),
+        *ROOT.glob("compat/*/README.md"),
+    ]
+)
 ROOMS = "gym_core|agent_server|policy_server|trainer|model|palaestra|environments|tests|scripts"
 
 each = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from gym_core.serve import Served, start
+from gym_core.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -25,10 +26,13 @@ class Endpoint:
         self.asked: list[str] = []
         self.failing: frozenset[str] = frozenset()
         self.wrong_once: set[str] = set()
+        self.held: asyncio.Event | None = None
 
     async def chat(self, request: web.Request) -> web.Response:
         prompt = (await request.json())["messages"][-1]["content"]
         self.asked.append(prompt)
+        if prompt in self.failing and self.held is not None:
+            await self.held.wait()
         if prompt in self.failing:
             return web.Response(status=500, text="out of memory")
         number = "0" if prompt in self.wrong_once else prompt.split()[-1]
@@ -50,13 +54,17 @@ async def served(endpoint: Endpoint) -> AsyncIterator[Served]:
         yield running
 
 
-async def run(folder: Path, served: Served, *more: str) -> tuple[int, dict[str, Any], str]:
+async def begun(folder: Path, served: Served, *more: str) -> asyncio.subprocess.Process:
     arguments = ["run", "--env", "math", "--input", "rows.jsonl", "--output", "out.jsonl", "--repeats", "2",
                  "--policy", f"{served.url}/v1", "--json", *more]  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "palaestra", *arguments, cwd=folder, stdout=-1, stderr=-1,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+
+
+async def run(folder: Path, served: Served, *more: str) -> tuple[int, dict[str, Any], str]:
+    process = await begun(folder, served, *more)
     out, err = await process.communicate()
     assert b"Traceback" not in err, err.decode()
     return process.returncode or 0, json.loads(out) if out else {}, err.decode()
@@ -107,3 +115,31 @@ async def test_rollouts_are_collected_scored_and_gone_on_with(
     before, endpoint.asked = path.read_bytes(), []
     code, again, _ = await run(tmp_path, served)
     assert code == 0 and endpoint.asked == [] and path.read_bytes() == before and again == summary
+
+
+async def test_a_killed_collection_goes_on_from_its_store(tmp_path: Path, endpoint: Endpoint, served: Served) -> None:
+    rows = [{"responses_create_params": {"input": f"say {n}"}, "expected_answer": str(n)} for n in (3, 4, 5)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    endpoint.failing, endpoint.held = frozenset({"say 5"}), asyncio.Event()
+    process = await begun(tmp_path, served, "--store", "kept.db")
+    output = tmp_path / "out.jsonl"
+    async with asyncio.timeout(120):
+        while not output.exists() or output.read_bytes().count(b"\n") < 4:
+            await asyncio.sleep(0.02)
+    process.kill()
+    await process.communicate()
+    output.unlink()  # worse than any kill: nothing was written of what was finished
+    endpoint.held.set()
+    endpoint.failing, endpoint.asked = frozenset(), []
+
+    code, summary, _ = await run(tmp_path, served, "--store", "kept.db")
+    assert code == 0 and endpoint.asked == ["say 5", "say 5"]
+    assert summary["outcomes"] == {"scored": 6} and len(lines(tmp_path)) == 6
+    assert sorted((row["_ng_task_index"], row["_ng_rollout_index"]) for row in lines(tmp_path)) == [
+        (task, repeat) for task in range(3) for repeat in range(2)
+    ]
+    async with await Store.open(tmp_path / "kept.db", create=False) as store:
+        (kept,) = await store.runs()
+        assert (kept.kind, kept.status, kept.summary["outcomes"]) == ("collect", "done", {"scored": 6})
+        rows_kept = [one.row async for one in store.iter_stored(kept.run_id)]
+        assert all(row is not None and row["expected_answer"] in "345" for row in rows_kept)

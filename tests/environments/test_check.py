@@ -16,4 +16,8 @@ OPTIONS = msgspec.structs.replace(QUICK, train=4, heldout=2, per_level=2, sessio
 async def test_the_environment_passes_the_quality_gate(name: str) -> None:
     report = await check(REGISTRY.manifest(name), REGISTRY.place(name), OPTIONS)
     assert [(rule.id, rule.found, rule.fix) for rule in report.failures()] == []
-    assert report.figures.oracle == REGISTRY.load(name).cls.reward_range[1]
+    cls = REGISTRY.load(name).cls
+    if missing := cls().unavailable():
+        assert report.of("oracle").status == "skip" and report.of("oracle").found == missing
+        pytest.skip(f"{name} on this machine: {missing}")
+    assert report.figures.oracle == cls.reward_range[1]

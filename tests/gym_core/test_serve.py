@@ -217,8 +217,8 @@ async def test_closing_lets_a_running_request_end() -> None:
 async def test_without_pidfds_the_parent_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "pidfd_open")
     loop, alive, orphaned = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-    serve._watch_parent(os.getppid(), alive, loop)
-    serve._watch_parent(os.getppid() + 1, orphaned, loop)
+    serve.watch_parent(os.getppid(), alive, loop)
+    serve.watch_parent(os.getppid() + 1, orphaned, loop)
     assert (alive.is_set(), orphaned.is_set()) == (False, True)
 
 

@@ -461,7 +461,7 @@ async def test_a_tool_whose_service_is_away_is_an_error_and_no_answer() -> None:
 async def test_only_declared_tools_are_dispatched() -> None:
     async with service("Counter") as client:
         session = await seeded(client)
-        for name in ("setup", "close", "oracle", "_private", "verify_group", "ad", "aggregate_metrics"):
+        for name in ("setup", "close", "oracle", "_private", "verify_group", "ad", "metrics_of"):
             reply = await tool(client, session, name)
             assert error(reply) == (404, "unknown_name", "tool")
             assert headers.TOOL not in reply.headers

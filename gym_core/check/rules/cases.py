@@ -79,6 +79,8 @@ async def cases(subject: Subject) -> str:
     if set(kinds) != set(KINDS):
         missing = [kind for kind in KINDS if kind not in kinds]
         raise Failed(f"kinds missing: {', '.join(missing)}" if missing else f"unknown kinds: {set(kinds) - set(KINDS)}")
+    if subject.seen.unavailable:
+        raise Skipped(subject.seen.unavailable)
     wrong = _bounds(subject, found)
     if not subject.seen.needs_judge:
         wrong += await misjudged(subject.wire, found, judged=False)

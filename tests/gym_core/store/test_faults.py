@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import pytest
 from gym_core.contracts import Outcome, Rollout, TraceInfo, Verdict
 from gym_core.store import Store, StoreFault, engine
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def make_rollout(name: str = "r1", **changes: Any) -> Rollout:
@@ -36,12 +35,6 @@ def make_rollout(name: str = "r1", **changes: Any) -> Rollout:
         "created_at": 12.5,
     }
     return Rollout(**{**given, **changes})
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with await Store.open(tmp_path / "store.db") as opened:
-        yield opened
 
 
 async def ids(store: Store, **filters: Any) -> list[str]:
@@ -80,23 +73,22 @@ WRITES = """
 """
 
 
-def writing(path: Path, writer: str, count: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", textwrap.dedent(WRITES), str(path), writer, str(count)]
+def writing(path: str, writer: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(WRITES), path, writer, str(count)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-async def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
+async def test_kill_9_loses_nothing_that_was_acknowledged(place: str) -> None:
     draw = random.Random(7)
     acknowledged: list[str] = []
     for attempt in range(4):
-        with writing(path, f"w{attempt}", 1_000_000) as process:
+        with writing(place, f"w{attempt}", 1_000_000) as process:
             assert process.stdout is not None
             for _ in range(draw.randrange(1, 200)):
                 acknowledged.append(process.stdout.readline().strip())
             process.kill()
             acknowledged += [line.strip() for line in process.stdout if line.endswith("\n")]
-    async with await Store.open(path) as store:
+    async with await Store.open(place) as store:
         stored = {rollout.rollout_id: blob async for rollout, blob in store.iter_rollouts()}
         assert await store.count_rollouts() == len(stored), "none is doubled"
         assert set(acknowledged) <= set(stored)
@@ -105,12 +97,11 @@ async def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> Non
         assert await store.get_rollout("after") == (make_rollout("after"), b"goes on")
 
 
-async def test_two_processes_may_write_the_same_store(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    with writing(path, "a", 200) as first, writing(path, "b", 200) as second:
+async def test_two_processes_may_write_the_same_store(tmp_path: Path, place: str) -> None:
+    with writing(place, "a", 200) as first, writing(place, "b", 200) as second:
         assert [first.communicate(timeout=60)[0].count("\n"), first.returncode] == [200, 0]
         assert [second.communicate(timeout=60)[0].count("\n"), second.returncode] == [200, 0]
-    async with await Store.open(path) as store:
+    async with await Store.open(place) as store:
         stored = {rollout.rollout_id: blob async for rollout, blob in store.iter_rollouts()}
     assert stored == {name: name.encode() * 200 for w in "ab" for name in (f"{w}-{n}" for n in range(200))}
     assert len(list((tmp_path / "store.db.blobs").iterdir())) == 2
@@ -186,11 +177,43 @@ def test_a_full_disk_is_a_typed_error_and_the_store_goes_on(tmp_path: Path) -> N
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY, "only the child was limited"
 
 
+@pytest.mark.postgres
+async def test_segments_that_find_the_disk_full_are_a_typed_error_beside_a_server(schema: str) -> None:
+    program = """
+        import asyncio, resource, sys
+        from gym_core.contracts import Outcome, Rollout
+        from gym_core.store import Store, StoreFault
+
+        def rollout(name):
+            return Rollout(rollout_id=name, environment="e", task_id="t", outcome=Outcome.SCORED)
+
+        async def main(place):
+            async with await Store.open(place) as store:
+                await store.put_rollout(rollout("before"), b"a" * 1000)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+                small, big = await asyncio.gather(
+                    store.put_rollout(rollout("small"), b"s"),
+                    store.put_rollout(rollout("big"), b"b" * 3000),
+                    return_exceptions=True,
+                )
+                print(small, type(big).__name__)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+                await store.put_rollout(rollout("big"), b"c" * 3000)
+                print([(one.rollout_id, len(blob), blob[:1]) async for one, blob in store.iter_rollouts()])
+
+        asyncio.run(main(sys.argv[1]))
+    """
+    done = run_program(program, schema)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "None StoreFault",
+        "[('before', 1000, b'a'), ('small', 1, b's'), ('big', 3000, b'c')]",
+    ]
+
+
 async def test_a_row_that_was_changed_from_outside_is_named(store: Store) -> None:
     await store.put_rollout(make_rollout())
-    with sqlite3.connect(store.path) as connection:
-        connection.execute("UPDATE rollouts SET record = '{'")
-    connection.close()
+    await store._change(lambda connection: connection.exec_driver_sql("UPDATE rollouts SET record = '{'"))
     with pytest.raises(StoreFault, match="row 1 cannot be read"):
         await store.get_rollout("r1")
 
@@ -204,16 +227,17 @@ async def test_full_synchronous_is_what_sqlite_is_told(tmp_path: Path) -> None:
             await store.put_rollout(make_rollout(), b"x")
 
 
-async def test_one_store_serves_several_loops(tmp_path: Path) -> None:
-    store = await Store.open(tmp_path / "store.db")
+async def test_one_store_serves_several_loops(place: str) -> None:
+    store = await Store.open(place)
     await asyncio.to_thread(asyncio.run, store.put_rollout(make_rollout("other loop"), b"x"))
     await store.put_rollout(make_rollout("this loop"), b"y")
     assert await asyncio.to_thread(asyncio.run, ids(store)) == ["other loop", "this loop"]
     await store.close()
 
 
-async def test_the_record_is_json_that_others_can_query(store: Store) -> None:
-    await store.put_rollout(make_rollout())
+async def test_the_record_is_json_that_others_can_query(tmp_path: Path) -> None:
+    async with await Store.open(tmp_path / "store.db") as store:
+        await store.put_rollout(make_rollout())
     with sqlite3.connect(store.path) as connection:
         found = connection.execute("SELECT json_extract(record, '$.verdict.reward'), reward FROM rollouts").fetchone()
         record = connection.execute("SELECT record FROM rollouts").fetchone()[0]

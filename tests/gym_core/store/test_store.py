@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from gym_core.contracts import Outcome, Rollout, TaskProfile, TraceInfo, Verdict
 from gym_core.errors import BadRequest, Conflict, ErrorInfo, Unavailable, UnknownName
 from gym_core.store import Run, Store
+from gym_core.store.models import TaskRow
 
 
 def make_rollout(name: str = "r1", **changes: Any) -> Rollout:
@@ -31,12 +31,6 @@ def make_rollout(name: str = "r1", **changes: Any) -> Rollout:
     return Rollout(**{**given, **changes})
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with await Store.open(tmp_path / "store.db") as opened:
-        yield opened
-
-
 async def ids(store: Store, **filters: Any) -> list[str]:
     return [rollout.rollout_id async for rollout, _ in store.iter_rollouts(**filters)]
 
@@ -48,10 +42,10 @@ async def test_a_rollout_comes_back_as_it_went_in(store: Store) -> None:
     assert await store.get_rollout("r2") is None
 
 
-async def test_it_is_still_there_after_opening_again(tmp_path: Path) -> None:
-    async with await Store.open(f"sqlite:///{tmp_path}/store.db") as store:
+async def test_it_is_still_there_after_opening_again(place: str) -> None:
+    async with await Store.open(place) as store:
         await store.put_rollout(make_rollout(), b"abc")
-    async with await Store.open(tmp_path / "store.db", create=False) as store:
+    async with await Store.open(place, create=False) as store:
         assert await store.get_rollout("r1") == (make_rollout(), b"abc")
 
 
@@ -66,7 +60,7 @@ async def test_the_same_id_twice_keeps_the_first(store: Store) -> None:
 async def test_a_rollout_without_tokens_needs_no_file(store: Store) -> None:
     await store.put_rollout(make_rollout(traces=[]))
     assert await store.get_rollout("r1") == (make_rollout(traces=[]), b"")
-    assert not store.path.with_name("store.db.blobs").exists()
+    assert not store.blobs.exists()
 
 
 async def test_rollouts_are_selected_and_come_in_order_of_commit(store: Store) -> None:
@@ -95,9 +89,7 @@ async def test_rollouts_are_selected_and_come_in_order_of_commit(store: Store) -
 
 async def test_an_infrastructure_failure_has_no_reward(store: Store) -> None:
     await store.put_rollout(make_rollout(outcome=Outcome.ENV_ERROR, verdict=None))
-    with sqlite3.connect(store.path) as connection:
-        assert connection.execute("SELECT outcome, reward FROM rollouts").fetchall() == [("env_error", None)]
-    connection.close()
+    assert await store.totals("run") == [("maths", "env_error", 1, 0, 0.0)]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +97,9 @@ async def test_an_infrastructure_failure_has_no_reward(store: Store) -> None:
     [
         ({"rollout_id": ""}, "rollout_id"),
         ({"timings_ms": {"verify": float("nan")}}, "timings_ms.verify"),
+        ({"task_id": "a\0b"}, "task_id"),
+        ({"step": 1 << 63}, "step"),
+        ({"labels": {"half": "\ud800"}}, "rollout"),
         ({"verdict": Verdict(reward=1.0, components={"x": float("inf")})}, "verdict.components.x"),
     ],
 )
@@ -167,9 +162,9 @@ async def test_runs_keep_recipe_and_summary(store: Store) -> None:
     assert await store.run("c") is None
 
 
-async def test_secrets_never_reach_the_disk(tmp_path: Path) -> None:
+async def test_secrets_never_reach_the_disk(tmp_path: Path, place: str) -> None:
     recipe = {"max_tokens": 12, "judge": {"api_key": "sk-hidden", "url": "http://x"}, "peers": [{"token": "sk-hidden"}]}
-    async with await Store.open(tmp_path / "store.db") as store:
+    async with await Store.open(place) as store:
         await store.create_run(Run(run_id="run", recipe=recipe))
         await store.finish_run("run", summary={"password": "sk-hidden"})
         kept = await store.run("run")
@@ -205,8 +200,8 @@ async def test_profiles_are_replaced_and_selected(store: Store) -> None:
     assert len(await store.profiles()) == 3
 
 
-async def test_a_closed_store_says_so(tmp_path: Path) -> None:
-    store = await Store.open(tmp_path / "store.db")
+async def test_a_closed_store_says_so(place: str) -> None:
+    store = await Store.open(place)
     pending = [asyncio.ensure_future(store.put_rollout(make_rollout(f"r{n}"), b"x")) for n in range(20)]
     await asyncio.sleep(0)  # let them queue
     await store.close()
@@ -216,6 +211,47 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
         await store.put_rollout(make_rollout())
     with pytest.raises(Unavailable, match="is closed"):
         await store.get_rollout("r1")
-    async with await Store.open(tmp_path / "store.db") as again:
+    async with await Store.open(place) as again:
         assert await again.count_rollouts() == 20, "what was queued is committed before the store closes"
     assert not any(thread.name.startswith("store-") for thread in threading.enumerate())
+
+
+async def test_the_row_that_was_played_is_kept_once(store: Store) -> None:
+    row = {"responses_create_params": {"input": "2+2?"}, "expected_answer": "4", "task_id": "t1"}
+    for number in range(3):
+        await store.put_rollout(make_rollout(f"r{number}"), b"x", row)
+    await store.put_rollout(make_rollout("other"), b"y", {**row, "expected_answer": "5"})
+    await store.put_rollout(make_rollout("bare"), b"z")
+    stored = {one.rollout.rollout_id: one async for one in store.iter_stored("run")}
+    assert [stored[name].row for name in ("r0", "r2")] == [row, row]
+    assert stored["other"].row == {**row, "expected_answer": "5"}, "the same id with another content is another row"
+    assert stored["bare"].row is None
+    assert stored["other"].blob == b"y"
+    found = await store.get_stored("r1", blobs=False)
+    assert found == (make_rollout("r1"), b"", row)
+    rows = select(func.count()).select_from(TaskRow)
+    assert await store._reading.ask(lambda connection: connection.execute(rows).scalar()) == 2
+
+
+async def test_what_is_stored_is_counted_by_run_and_by_outcome(store: Store) -> None:
+    await store.create_run(Run(run_id="empty"))
+    for number, reward in enumerate((0.5, 1.0, 0.0)):
+        await store.put_rollout(make_rollout(f"a{number}", verdict=Verdict(reward=reward), created_at=number + 1.0))
+    await store.put_rollout(make_rollout("b", run_id="nobody made it", outcome=Outcome.CANCELLED, verdict=None))
+    assert await store.played() == [("run", 3, 1.0, 3.0), ("nobody made it", 1, 12.5, 12.5)]
+    assert await store.totals("run") == [("maths", "scored", 3, 3, 1.5)]
+    assert await store.totals("empty") == []
+
+
+async def test_two_stores_of_one_place_write_and_read_at_once(place: str) -> None:
+    async with await Store.open(place) as one, await Store.open(place) as two:
+        await asyncio.gather(
+            *(
+                store.put_rollout(make_rollout(f"r{n}"), bytes([w]))
+                for n in range(100)
+                for w, store in enumerate((one, two))
+            )
+        )
+        kept = {rollout.rollout_id: blob async for rollout, blob in one.iter_rollouts()}
+        assert sorted(kept) == sorted(f"r{n}" for n in range(100)), "none is doubled"
+        assert {name: blob async for (r, blob) in two.iter_rollouts() for name in [r.rollout_id]} == kept

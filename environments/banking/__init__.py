@@ -1,0 +1,1 @@
+"""Customer service of a bank: dialogues with a customer, judged by books, words and rules kept."""

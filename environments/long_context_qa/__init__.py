@@ -1,0 +1,1 @@
+"""Questions over many documents, needles in long texts, and published long-context rows."""
