@@ -68,7 +68,7 @@ async def load_weights(engine: Engine, params: WeightsParams) -> Taken:
         seconds = {"read": read_s, "switch": time.perf_counter() - began - read_s}
         return Taken(version=engine.version, checksums=checksums, seconds=seconds)
     try:
-        memory = await asyncio.to_thread(open_memory, params.memory)
+        memory = open_memory(params.memory)
     except ValueError as error:
         raise BadRequest(str(error), field="memory", hint="publish by disk or http") from None
     return await take_memory(engine, params, memory)
