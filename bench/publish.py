@@ -69,7 +69,7 @@ async def measure(experts: int, rounds: int, names: list[str]) -> dict[str, Any]
     config = replace(HybridConfig.nano(), hybrid_override_pattern="ME*", n_routed_experts=experts, vocab_size=16384)
     model = filled(config)
     model.requires_grad_(False)
-    other = filled(config)
+    other = _empty(config)
     size = sum(tensor.nbytes for _, tensor in state_tensors(model))
     pairs = list(zip(model.state_dict().values(), other.state_dict().values(), strict=True))
 
