@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 
+READY_S = 600.0
+"""A large checkpoint takes its time to be read, and replicas read at the same time."""
+
+
 class _Child:
     """A service as `policy_server.replicas` wants it."""
 
@@ -35,6 +39,6 @@ def replicated_app(count: int, arguments: list[str], *, token: str | None, publi
 
     async def spawn(number: int) -> _Child:
         mine = ["serve", *arguments, "--parent-pid", str(os.getpid())]
-        return _Child(await start_service(f"replica-{number}", mine, logs))
+        return _Child(await start_service(f"replica-{number}", mine, logs, ready_s=READY_S))
 
     return Router(count, spawn, token=token, publish_s=publish_s).app(token)
