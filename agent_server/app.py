@@ -22,6 +22,7 @@ from agent_server.catalogue import DIRECTORY
 from agent_server.config import AgentConfig
 from agent_server.directory import Directory
 from agent_server.edge import run_reply
+from agent_server.metrics import AgentMetrics
 from agent_server.nemo_gym import resources as nemo_gym
 from agent_server.play import Play
 from agent_server.player import Player
@@ -32,7 +33,7 @@ from gym_core.client import Client
 from gym_core.contracts import Rollout
 from gym_core.errors import BadRequest, UnknownName
 from gym_core.requests import AggregateRequest
-from gym_core.serve import harden, json_reply, read_json
+from gym_core.serve import DOOR, harden, json_reply, read_json
 from gym_core.store import Store
 from gym_core.tokens import FRAME_TYPE, pack_frame
 
@@ -59,7 +60,8 @@ async def _open(app: web.Application, config: AgentConfig, token: str | None) ->
     directory = Directory(clients, config.environment_s)
     policy = Policy(Client(config.policy_url, token=token, connection_limit=config.max_running), config.model)
     store = await Store.open(config.store) if config.store else None
-    rollouts = Rollouts(config, Player(config, directory, policy), store)
+    metrics = AgentMetrics(app[DOOR].metrics)
+    rollouts = Rollouts(config, Player(config, directory, policy, metrics), store, metrics)
     app[ROLLOUTS], app[DIRECTORY] = rollouts, directory
     yield
     await rollouts.close()

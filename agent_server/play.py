@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent_server.directory import EnvironmentPeer
+from agent_server.metrics import AgentMetrics
 from agent_server.traces import TraceBook
+from gym_core import tracing
 from gym_core.contracts import Rollout, RunOptions, Task, Usage
 
 
@@ -26,20 +28,27 @@ class Play:
     usage: Usage = field(default_factory=Usage)
     truncated: bool = False
     blob: bytes = b""
+    metrics: AgentMetrics | None = None
 
 
 class Timed:
-    """Adds the time of a stage to the rollout's timings, whether or not it succeeds."""
+    """Adds the time of a stage to the rollout's timings and to the counts, whether or not it succeeds; it is a span."""
 
-    __slots__ = ("_began", "_name", "_timings")
+    __slots__ = ("_began", "_name", "_play", "_span")
 
     def __init__(self, play: Play, name: str) -> None:
-        self._timings = play.rollout.timings_ms
+        self._play = play
         self._name = name
+        self._span = tracing.span(name)
 
     def __enter__(self) -> None:
+        self._span.__enter__()
         self._began = time.perf_counter()
 
-    def __exit__(self, *_: object) -> None:
-        spent = 1000 * (time.perf_counter() - self._began)
-        self._timings[self._name] = round(self._timings.get(self._name, 0.0) + spent, 3)
+    def __exit__(self, *error: Any) -> None:
+        spent = time.perf_counter() - self._began
+        timings = self._play.rollout.timings_ms
+        timings[self._name] = round(timings.get(self._name, 0.0) + 1000 * spent, 3)
+        if self._play.metrics is not None:
+            self._play.metrics.spent(self._play.rollout.environment, self._name, spent)
+        self._span.__exit__(*error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import msgspec
@@ -17,10 +18,11 @@ import msgspec
 from agent_server.config import AgentConfig
 from agent_server.conversation import Conversation
 from agent_server.directory import Directory, EnvironmentPeer
+from agent_server.metrics import AgentMetrics
 from agent_server.play import Play, Timed
 from agent_server.policy import Policy
 from agent_server.traces import TraceBook
-from gym_core import headers, telemetry
+from gym_core import headers, telemetry, tracing
 from gym_core.contracts import RUN_KEY, Outcome, PendingVerdict, Rollout, RunOptions, Task, Verdict
 from gym_core.errors import Cancelled, DeadlineExceeded, EnvironmentFault, JudgeFault, PalaestraError
 
@@ -38,19 +40,24 @@ class _VerdictReply(msgspec.Struct):
 class Player:
     """Plays rollouts; holds no state of its own between them."""
 
-    def __init__(self, config: AgentConfig, directory: Directory, policy: Policy) -> None:
+    def __init__(
+        self, config: AgentConfig, directory: Directory, policy: Policy, metrics: AgentMetrics | None = None
+    ) -> None:
         self._config = config
         self._directory = directory
         self._policy = policy
+        self._metrics = metrics
 
     async def play(self, row: dict[str, Any], task: Task, options: RunOptions) -> Play:
         """Play a task to its outcome. Never raises for what happens to the rollout; only for a bug of ours."""
-        play = Play(task, row, options, _new_rollout(task, options))
+        play = Play(task, row, options, _new_rollout(task, options), metrics=self._metrics)
         rollout = play.rollout
         began = time.perf_counter()
         try:
-            async with asyncio.timeout(min(options.deadline_s, self._config.max_deadline_s)):
-                await self._play(play)
+            about = {"palaestra.rollout_id": options.rollout_id, "palaestra.environment": task.environment}
+            with tracing.span("rollout", **about):
+                async with asyncio.timeout(min(options.deadline_s, self._config.max_deadline_s)):
+                    await self._play(play)
             rollout.outcome = Outcome.TRUNCATED if play.truncated else Outcome.SCORED
         except TimeoutError:
             self._fail(play, DeadlineExceeded(f"the rollout was still at {play.stage!r} after {options.deadline_s} s"))
@@ -138,19 +145,23 @@ class Player:
             said = _verdict_reply(reply.body)
         return said.verdict
 
+    def _closing(self, play: Play) -> AbstractContextManager[None]:
+        return nullcontext() if self._metrics is None else self._metrics.stage(play.rollout.environment, "close")
+
     async def _close(self, play: Play) -> None:
         if not play.session_id or play.peer is None:
             return
         try:
-            await asyncio.shield(
-                play.peer.client.post(
-                    "/close_session",
-                    {"session_id": play.session_id},
-                    headers={headers.SESSION: play.session_id},
-                    timeout_s=CLOSE_TIMEOUT_S,
-                    idempotent=True,
+            with self._closing(play):
+                await asyncio.shield(
+                    play.peer.client.post(
+                        "/close_session",
+                        {"session_id": play.session_id},
+                        headers={headers.SESSION: play.session_id},
+                        timeout_s=CLOSE_TIMEOUT_S,
+                        idempotent=True,
+                    )
                 )
-            )
         except (PalaestraError, asyncio.CancelledError):
             # The environment sweeps idle sessions itself; a rollout that is done must not be lost over its close.
             play.rollout.labels = {**play.rollout.labels, "session": "left_to_sweeper"}

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from agent_server.config import AgentConfig
+from agent_server.metrics import AgentMetrics
 from agent_server.play import Play
 from agent_server.player import Player
 from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Task
@@ -55,13 +56,18 @@ def read_request(row: Any) -> Request:
 class Rollouts:
     """Runs requests through the player, `max_running` at a time."""
 
-    def __init__(self, config: AgentConfig, player: Player, store: Store | None) -> None:
+    def __init__(self, config: AgentConfig, player: Player, store: Store | None, metrics: AgentMetrics) -> None:
         self._config = config
         self._player = player
         self._store = store
         self._running = asyncio.Semaphore(config.max_running)
         self._tasks: dict[str, asyncio.Task[Play]] = {}
         self._runs: dict[str, set[str]] = {}
+        self._metrics = metrics
+        self._num_running = self._num_storing = 0
+        metrics.running.set_function(lambda: self._num_running)
+        metrics.storing.set_function(lambda: self._num_storing)
+        metrics.queued.set_function(lambda: max(0, len(self._tasks) - self._num_running - self._num_storing))
 
     def check_room(self, count: int) -> None:
         """Raises `Busy` where the server cannot take so many more."""
@@ -120,14 +126,25 @@ class Rollouts:
         except asyncio.CancelledError:
             play = self._player.taken_back(request.row, request.task, request.options)
         else:
+            self._num_running += 1
             try:
                 play = await self._player.play(request.row, request.task, request.options)
             finally:
+                self._num_running -= 1
                 self._running.release()
+        self._metrics.ended(play.rollout)
         if self._store is not None:
-            # Taken back or not, what was played is kept.
-            await asyncio.shield(self._store.put_rollout(play.rollout, play.blob, request.row))
+            await self._keep(self._store, play, request.row)
         return play
+
+    async def _keep(self, store: Store, play: Play, row: dict[str, Any]) -> None:
+        """Taken back or not, what was played is kept."""
+        self._num_storing += 1
+        try:
+            with self._metrics.stage(play.rollout.environment, "store"):
+                await asyncio.shield(store.put_rollout(play.rollout, play.blob, row))
+        finally:
+            self._num_storing -= 1
 
     async def stored(self, rollout_id: str) -> tuple[Rollout, bytes] | None:
         return None if self._store is None else await self._store.get_rollout(rollout_id)

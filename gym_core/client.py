@@ -21,7 +21,7 @@ import msgspec
 from aiohttp import hdrs
 
 from gym_core import headers as names
-from gym_core import telemetry
+from gym_core import telemetry, tracing
 from gym_core.errors import BadRequest, DeadlineExceeded, PalaestraError, RemoteError, Unavailable
 from gym_core.http_reply import Response, error_of
 from gym_core.tokens import FRAME_TYPE, FrameReader
@@ -90,6 +90,7 @@ class Client:
         self._connect_timeout_s = connect_timeout_s
         self._backoff = backoff or Backoff()
         self._session: aiohttp.ClientSession | None = None
+        tracing.configure()
 
     def __repr__(self) -> str:
         return f"Client({self.base_url!r})"
@@ -159,6 +160,26 @@ class Client:
         data, sent = self._prepare(body, headers, idempotent)
         repeatable = idempotent or names.IDEMPOTENCY in sent
         end = _Deadline(self.timeout_s if timeout_s is None else timeout_s)
+        with tracing.call(method, self.base_url, path, sent) as hop:
+            response, error = await self._attempts(method, path, data, sent, end, repeatable, retry)
+            if hop is not None:
+                hop.answered(response.status if response else 0, error)
+        if response is not None and (error is None or not check):
+            return response
+        assert error is not None
+        raise error
+
+    async def _attempts(
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        sent: dict[str, str],
+        end: _Deadline,
+        repeatable: bool,
+        retry: bool,
+    ) -> tuple[Response | None, PalaestraError | None]:
+        """The last reply, and the error that it or its absence stands for."""
         for attempt in range(self.retries + 1 if retry else 1):
             error: PalaestraError | None
             response = None
@@ -175,10 +196,7 @@ class Client:
             if wait_s >= end.left_s():
                 break  # the answer would come too late: say now what is wrong
             await self._backoff.sleep(wait_s)
-        if response is not None and (error is None or not check):
-            return response
-        assert error is not None
-        raise error
+        return response, error
 
     async def stream(
         self,
@@ -197,20 +215,23 @@ class Client:
         data, sent = self._prepare(body, {hdrs.ACCEPT: FRAME_TYPE, **(headers or {})}, False)
         end = _Deadline(self.timeout_s if timeout_s is None else timeout_s)
         reader = FrameReader()
-        response = await self._open(method, path, data, sent, end)
-        try:
-            if response.status >= 300:
-                failed = await self._read(response, end)
-                raise error_of(failed.status, failed.headers, failed.body, failed.url)
-            while chunk := await self._chunk(response, end, idle_s):
-                for frame in _frames(reader, chunk, str(response.url)):
-                    yield frame
+        with tracing.call(method, self.base_url, path, sent) as hop:
+            response = await self._open(method, path, data, sent, end)
             try:
-                reader.close()
-            except ValueError as error:
-                raise Unavailable(f"{response.url}: {error}") from None
-        finally:
-            response.close()
+                if hop is not None:
+                    hop.answered(response.status)
+                if response.status >= 300:
+                    failed = await self._read(response, end)
+                    raise error_of(failed.status, failed.headers, failed.body, failed.url)
+                while chunk := await self._chunk(response, end, idle_s):
+                    for frame in _frames(reader, chunk, str(response.url)):
+                        yield frame
+                try:
+                    reader.close()
+                except ValueError as error:
+                    raise Unavailable(f"{response.url}: {error}") from None
+            finally:
+                response.close()
 
     def _prepare(self, body: Any, headers: Mapping[str, str] | None, idempotent: bool) -> tuple[Body, dict[str, str]]:
         sent = {} if headers is None else dict(headers)

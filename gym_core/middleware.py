@@ -1,6 +1,6 @@
-"""The one middleware of every server: trace id, token, error shape and metrics around each handler.
+"""The one middleware of every server: trace id, span, token, error shape and metrics around each handler.
 
-    request ─▶ trace id ─▶ token ─▶ handler ─▶ reply
+    request ─▶ trace id, span ─▶ token ─▶ handler ─▶ reply
                   └── whatever is raised ─▶ {"error": ErrorInfo} with its status
 
 One coroutine does all of it, because every further middleware costs each request a frame.
@@ -17,7 +17,7 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gym_core import auth, headers, telemetry
+from gym_core import auth, headers, telemetry, tracing
 from gym_core.errors import ErrorInfo, PalaestraError
 
 ErrorBody = Callable[[ErrorInfo, int], Mapping[str, Any]]
@@ -25,6 +25,8 @@ ErrorBody = Callable[[ErrorInfo, int], Mapping[str, Any]]
 
 _CODES = {401: "unauthorized", 403: "unauthorized", 404: "unknown_name", 409: "conflict", 413: "too_large", 429: "busy"}
 _JSON = "application/json"
+_UNTRACED = frozenset({"/healthz", "/metrics"})
+"""What machines ask every few seconds is no part of any trace."""
 
 
 class Door:
@@ -39,6 +41,7 @@ class Door:
         self.error_body = error_body
         self.metrics = telemetry.Metrics(server)
         self.log = telemetry.logger(server)
+        tracing.configure()
 
     def error_response(self, info: ErrorInfo, status: int, extra: Mapping[str, str] | None = None) -> web.Response:
         """The reply for an error, its server and trace id filled in where they are empty."""
@@ -83,11 +86,14 @@ class Door:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started = perf_counter()
-        trace = telemetry.accept_trace_id(request.headers.get(headers.TRACE))
-        telemetry.trace_id.set(trace)  # never reset: the task that serves a connection has a context of its own
         resource = request.match_info.route.resource
         route = "unmatched" if resource is None else resource.canonical
-        in_flight, seconds = self.metrics.route(request.method if resource else "any", route)
+        method = request.method if resource else "any"
+        hop = None if route in _UNTRACED else tracing.serve(self.server, method, route, request.headers)
+        given = request.headers.get(headers.TRACE) or (None if hop is None else hop.trace_id)
+        trace = telemetry.accept_trace_id(given)
+        telemetry.trace_id.set(trace)  # never reset: the task that serves a connection has a context of its own
+        in_flight, seconds = self.metrics.route(method, route)
         in_flight.inc()
         status = 499  # what is counted when the caller hangs up and the handler is cancelled
         try:
@@ -99,7 +105,10 @@ class Door:
         finally:
             in_flight.dec()
             seconds.observe(perf_counter() - started)
-            self.metrics.answered(request.method if resource else "any", route, status)
+            self.metrics.answered(method, route, status)
+            if hop is not None:
+                hop.answered(status)
+                hop.end()
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -23,6 +23,7 @@ from aiohttp import web
 
 from gym_core import auth, headers, telemetry
 from gym_core.errors import BadRequest, Conflict, PalaestraError, misfit
+from gym_core.loop_lag import LoopLag
 from gym_core.middleware import Door, ErrorBody, echo_trace
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ def harden(
 
     app.middlewares.insert(0, middleware)
     app.on_response_prepare.append(echo_trace)
+    app.cleanup_ctx.append(_watch_loop)
     app._client_max_size = max_body_bytes  # aiohttp takes it only in the constructor, which the service has called
     known = {resource.canonical for resource in app.router.resources()}
 
@@ -73,6 +75,13 @@ def harden(
         if path not in known:
             app.router.add_get(path, handler)
     return app
+
+
+async def _watch_loop(app: web.Application) -> AsyncIterator[None]:
+    lag = LoopLag(app[DOOR].metrics.loop_lag)
+    lag.start()
+    yield
+    lag.stop()
 
 
 def json_reply(value: Any, status: int = 200) -> web.Response:

@@ -142,19 +142,19 @@ def _measure(metrics: Metrics, routes: list[Routes]) -> None:
     """Gauges that are read when somebody asks; they cost a request nothing."""
     sessions = metrics.gauge("palaestra_sessions_open", "Open sessions", ("environment",))
     groups = metrics.gauge("palaestra_groups_open", "Groups that wait or were judged lately", ("environment",))
-    calls = metrics.gauge("palaestra_tool_calls", "Tool calls answered", ("environment", "answer"))
+    calls = metrics.read_counter("palaestra_tool_calls", "Tool calls answered", ("environment", "answer"))
     queued = metrics.gauge("palaestra_worker_queue", "Jobs waiting for a worker", ("environment",))
-    cached = metrics.gauge("palaestra_verdict_cache", "Verdicts asked of the cache", ("environment", "answer"))
-    kills = metrics.gauge("palaestra_worker_kills", "Workers killed for overrunning", ("environment",))
+    cached = metrics.read_counter("palaestra_verdict_cache", "Verdicts asked of the cache", ("environment", "answer"))
+    kills = metrics.read_counter("palaestra_worker_kills", "Workers killed for overrunning", ("environment",))
     for route in routes:
         service = route.service
         sessions.labels(service.name).set_function(service.sessions.__len__)
         groups.labels(service.name).set_function(service.groups.__len__)
         for answer in route.tool_calls:
-            calls.labels(service.name, answer).set_function(partial(route.tool_calls.__getitem__, answer))
+            calls.read(partial(route.tool_calls.__getitem__, answer), service.name, answer)
         if service.cache is not None:
             for answer in service.cached:
-                cached.labels(service.name, answer).set_function(partial(service.cached.__getitem__, answer))
+                cached.read(partial(service.cached.__getitem__, answer), service.name, answer)
         if (pool := service.pool) is not None:
             queued.labels(service.name).set_function(partial(getattr, pool, "queued"))
-            kills.labels(service.name).set_function(partial(getattr, pool, "kills"))
+            kills.read(partial(getattr, pool, "kills"), service.name)

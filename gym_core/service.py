@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gym_core import tracing
 from gym_core.contracts import PendingVerdict, RunOptions, Task, UserMessage, Verdict
 from gym_core.crew import Crew
 from gym_core.dialogue import user_turn
@@ -178,7 +179,7 @@ class EnvironmentService:
 
     async def seed(self, row: dict[str, Any], options: RunOptions, key: str = "") -> str:
         """A session for this row; its id."""
-        with author("seed_session"):
+        with author("seed_session"), tracing.span("seed_session"):
             self._require()
             task = await self._ask("resolve", row)
             draw = rng("session", options.seed, task.task_id, options.repeat)
@@ -186,7 +187,7 @@ class EnvironmentService:
 
     async def call(self, name: str, arguments: bytes, session_id: str, limit_s: float) -> ToolAnswer:
         """A tool call in a session, after those that came before it. Raises `BadSession`, `DeadlineExceeded`."""
-        with author("tool"):
+        with author("tool"), tracing.span("tool", **{"palaestra.tool": name}):
             async with asyncio.timeout(limit_s), self.sessions.using(session_id) as session:
                 return await call_tool(self.environment, session, name, arguments)
 
@@ -216,7 +217,7 @@ class EnvironmentService:
         limit_s: float | None = None,
     ) -> Verdict | PendingVerdict:
         """The verdict on an output, of the session's task where there is a session, else of the row's."""
-        with author("verify"):
+        with author("verify"), tracing.span("verify"):
             self._require()
             if session_id:
                 async with self.sessions.using(session_id) as session:
@@ -288,16 +289,16 @@ class EnvironmentService:
             told: Verdict = verdict
             return told
         left_s = None if limit_s is None else limit_s - (time.monotonic() - began)
-        with author("judge"):
+        with author("judge"), tracing.span("judge"):
             return await self.judging.verdict(task, session, output, verdict, left_s)
 
     async def _judge_group(self, entries: list[GroupEntry]) -> Sequence[Verdict | JudgeFault]:
-        with author("verify_group"):
+        with author("verify_group"), tracing.span("verify_group"):
             limit_s = max(self.environment.group_deadline_s, self.environment.verify_timeout_s)
             verdicts: list[Verdict] = await self._ask("grade_group", entries, limit_s=limit_s)
         if not self.judging.active:
             return verdicts
-        with author("judge"):
+        with author("judge"), tracing.span("judge"):
             return await self.judging.group(entries, verdicts)
 
     async def _ask(self, method: str, *args: Any, limit_s: float | None = None) -> Any:

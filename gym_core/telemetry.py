@@ -11,13 +11,15 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 trace_id: ContextVar[str] = ContextVar("palaestra_trace_id", default="")
 """Trace id of the request that this task serves; "" outside of one."""
@@ -101,6 +103,25 @@ def logger(server: str) -> logging.Logger:
     return logging.getLogger(f"{_ROOT}.{server}")
 
 
+class ReadCounter(Collector):
+    """Values of one counter by their labels, each a function that tells the count so far."""
+
+    def __init__(self, name: str, help_text: str, labels: tuple[str, ...]) -> None:
+        self._family = (name, help_text, labels)
+        self._reads: dict[tuple[str, ...], Callable[[], float]] = {}
+
+    def read(self, function: Callable[[], float], *labels: str) -> None:
+        """Take the count under these label values from `function`."""
+        self._reads[labels] = function
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        name, help_text, labels = self._family
+        family = CounterMetricFamily(name, help_text, labels=labels)
+        for values, function in self._reads.items():
+            family.add_metric(values, function())
+        yield family
+
+
 class Metrics:
     """Prometheus registry of one app, with the counts that every server has."""
 
@@ -113,11 +134,18 @@ class Metrics:
         self._requests = self.counter("palaestra_requests", "Requests answered", ("method", "route", "status"))
         self._seconds = self.histogram("palaestra_request_seconds", "Seconds per request", ("method", "route"))
         self._in_flight = self.gauge("palaestra_requests_in_flight", "Requests being served", ("method", "route"))
+        self.loop_lag = self.histogram("palaestra_loop_lag_seconds", "Seconds a timer of the event loop was late")
         self._routes: dict[tuple[str, str], tuple[Gauge, Histogram]] = {}
         self._statuses: dict[tuple[str, str, int], Counter] = {}
 
     def counter(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> Counter:
         return Counter(name, help_text, labels, registry=self.registry)
+
+    def read_counter(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> ReadCounter:
+        """A counter that somebody else keeps, read when it is asked for: it costs who counts nothing."""
+        counter = ReadCounter(name, help_text, labels)
+        self.registry.register(counter)
+        return counter
 
     def gauge(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> Gauge:
         return Gauge(name, help_text, labels, registry=self.registry)

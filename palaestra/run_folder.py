@@ -8,6 +8,7 @@ runs/<id>/recipe.json          the recipe as it was run
           before/  after/      checkpoints as transformers reads them, with tokenizer and evaluation.json
           checkpoints/         for resuming
           journal.jsonl        one line per finished step
+          services.json        where its services listen while it runs
           summary.json  report.html  logs/  tensorboard/
 """
 

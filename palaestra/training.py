@@ -257,6 +257,8 @@ async def _connect(line: Line, stack: AsyncExitStack) -> None:
     policy_url = await line.policy.call("url")
     urls = {name: f"{line.environment_url}/{name}" for name in recipe.environments}
     agent = await start_agent(urls, policy_url, folder.store, folder.path / "logs", stack)
+    services = {"environments": line.environment_url, "agent": agent.url, "policy": policy_url}
+    folder.write_json("services.json", services)  # for dashboards, while they run
     agent_client = await stack.enter_async_context(connect(agent.url, retries=0))
     line.agents = AgentPool(agent_client, run_id=folder.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
     policy_client = await stack.enter_async_context(connect(policy_url))

@@ -29,6 +29,9 @@ from policy_server.turns import read_turn, write_turn
 from policy_server.weight_body import receive
 from policy_server.weights import WeightsParams, audit, load_weights
 
+_NOW = frozenset({"running", "waiting", "commands", "free_slots"})
+"""What the engine's counts say of this moment; the others count from its start."""
+
 BACKEND: web.AppKey[Backend] = web.AppKey("policy_backend", Backend)
 
 
@@ -48,8 +51,11 @@ def build_app(
 def _publish_stats(engine: Engine, metrics: Metrics) -> None:
     """The engine's counts under /metrics, read when they are asked for."""
     for name in engine.stats:
-        gauge = metrics.gauge(f"palaestra_policy_{name}", f"Policy engine: {name.replace('_', ' ')}")
-        gauge.set_function(partial(_stat, engine, name))
+        metric, about = f"palaestra_policy_{name}", f"Policy engine: {name.replace('_', ' ')}"
+        if name in _NOW:
+            metrics.gauge(metric, about).set_function(partial(_stat, engine, name))
+        else:
+            metrics.read_counter(metric, about).read(partial(_stat, engine, name))
 
 
 def _stat(engine: Engine, name: str) -> float:

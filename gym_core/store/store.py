@@ -217,6 +217,10 @@ class Store:
         """Forget the rollouts of these runs and free their segments; the runs with their summaries and metrics stay."""
         return await asyncio.to_thread(prune.prune, self._engines, list(run_ids))
 
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """What `query` finds on the reading connection, in the reading thread. For selections of a caller's own."""
+        return await self._reading.ask(query)
+
     # inside
 
     async def _change(self, apply: Callable[[Connection], T]) -> T:

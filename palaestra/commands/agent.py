@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from palaestra.options import listen_options, parse_pairs
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from agent_server.config import AgentConfig
 
 
 @click.group("agent")
@@ -20,6 +26,7 @@ def command() -> None:
 )
 @click.option("--policy", "policy_url", default="", help="URL of the policy server")
 @click.option("--store", default=None, help="where rollouts are kept: a path or a database URL")
+@click.option("--dashboard", is_flag=True, help="show the store's runs at /dashboard/")
 @click.option(
     "--config", "config_file", type=click.Path(exists=True, path_type=Path), help="TOML with an [agent] table"
 )
@@ -28,6 +35,7 @@ def serve(
     environments: tuple[str, ...],
     policy_url: str,
     store: str | None,
+    dashboard: bool,
     config_file: Path | None,
     host: str,
     port: int,
@@ -52,4 +60,22 @@ def serve(
     if not config.policy_url:
         raise BadRequest("the agent server needs a policy", field="policy_url", hint="--policy http://127.0.0.1:8000")
     token = auth.secret()
-    run(build_app(config, token=token), host=host, port=port, token=token, parent_pid=parent_pid)
+    app = build_app(config, token=token)
+    if dashboard:
+        _mount_dashboard(app, config, token)
+    run(app, host=host, port=port, token=token, parent_pid=parent_pid)
+
+
+def _mount_dashboard(app: web.Application, config: AgentConfig, token: str | None) -> None:
+    """The page over the agent's own store, watching the services that the agent calls."""
+    from gym_core.errors import BadRequest
+    from palaestra.dashboard.app import mount
+    from palaestra.dashboard.library import Library
+    from palaestra.dashboard.services import Services, origin
+
+    if not config.store:
+        raise BadRequest("a dashboard shows a store", field="store", hint="--store rollouts.db")
+    watched = {"policy": origin(config.policy_url)}
+    for number, url in enumerate(dict.fromkeys(origin(url) for url in config.environments.values())):
+        watched["environments" if not number else f"environments {number + 1}"] = url
+    mount(app, Library([config.store]), Services(watched, token))

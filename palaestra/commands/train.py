@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--replay", "replayed", type=click.IntRange(0), help="with --resume: do this step again, offline, and compare"
 )
+@click.option("--dashboard", is_flag=True, help="show the run in a browser while it goes on")
 @click.option("--local", is_flag=True, help="learner and policy engine in this process instead of Ray actors")
 @json_option
 def command(
@@ -40,6 +42,7 @@ def command(
     runs_dir: Path,
     resume: Path | None,
     replayed: int | None,
+    dashboard: bool,
     local: bool,
     as_json: bool,
 ) -> None:
@@ -63,12 +66,28 @@ def command(
     meter = Meter().start()
     title = f"palaestra train: {recipe.name}, arm {recipe.arm}, seed {recipe.seed}"
     view = PlainView(meter, title) if as_json else view_for(meter, title)
-    summary = asyncio.run(train(recipe, runs_dir=runs_dir, view=view, meter=meter, local=local, resume=resume))
+    going = train(recipe, runs_dir=runs_dir, view=view, meter=meter, local=local, resume=resume)
+    summary = asyncio.run(_watched(going, runs_dir) if dashboard else going)
     meter.stop()
     if as_json:
         print_json(summary)
     else:
         show(summary, runs_dir / summary["run_id"])
+
+
+async def _watched(going: Coroutine[Any, Any, dict[str, Any]], runs_dir: Path) -> dict[str, Any]:
+    """The run with a dashboard over its folder of runs, which ends with it."""
+    from gym_core import auth
+    from gym_core.serve import start
+    from palaestra.dashboard.app import build_app
+    from palaestra.dashboard.library import Library
+    from palaestra.dashboard.services import Services
+
+    token = auth.secret()
+    app = build_app(Library([runs_dir]), Services({}, token), token=token)
+    async with await start(app, token=token) as served:
+        click.echo(f"dashboard: {served.url}/dashboard/", err=True)
+        return await going
 
 
 def _replay(run: Path | None, recipe: Recipe, step: int, as_json: bool) -> None:

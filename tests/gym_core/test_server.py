@@ -108,7 +108,7 @@ async def test_metrics_and_openapi_describe_the_service() -> None:
         await tool(client, session, "add", b'{"n": 1}')
         text = (await client.get("/metrics")).body.decode()
         assert 'palaestra_sessions_open{environment="counter"} 1.0' in text
-        assert 'palaestra_tool_calls{answer="ok",environment="counter"} 1.0' in text
+        assert 'palaestra_tool_calls_total{answer="ok",environment="counter"} 1.0' in text
         document = await client.get_json("/counter/openapi.json")
         assert document["openapi"] == "3.1.0"
         assert document["servers"] == [{"url": "/counter"}]
@@ -346,7 +346,7 @@ async def test_a_full_worker_queue_answers_429_with_a_time() -> None:
 
 async def cached(client: Client, name: str) -> tuple[float, float]:
     lines = (await client.get("/metrics")).text.splitlines()
-    start = 'palaestra_verdict_cache{answer="%s",environment="' + name + '"} '
+    start = 'palaestra_verdict_cache_total{answer="%s",environment="' + name + '"} '
     hit, miss = (next(line for line in lines if line.startswith(start % answer)) for answer in ("hit", "miss"))
     return float(hit.rsplit(" ", 1)[1]), float(miss.rsplit(" ", 1)[1])
 

@@ -109,3 +109,13 @@ def test_metrics_are_per_app_and_in_prometheus_text() -> None:
         assert line in text.splitlines()
     assert "process_cpu_seconds_total" in text
     assert "palaestra_rollouts" not in second.text().decode()
+
+
+def test_a_read_counter_tells_what_somebody_else_counts() -> None:
+    metrics = telemetry.Metrics("a")
+    counts = {"ok": 1}
+    calls = metrics.read_counter("palaestra_tool_calls", "Tool calls", ("environment", "answer"))
+    calls.read(lambda: counts["ok"], "math", "ok")
+    counts["ok"] = 3
+    text = metrics.text().decode()
+    assert 'palaestra_tool_calls_total{answer="ok",environment="math"} 3.0' in text.splitlines()

@@ -87,7 +87,7 @@ async def test_judged_words_are_not_kept_and_the_check_before_them_is(bench: Any
         rewards = [(await verify(client, "1")).json()["reward"] for _ in range(2)]
         text = (await client.get("/metrics")).text
     assert rewards == [0.0, 1.0]
-    assert 'palaestra_verdict_cache{answer="hit",environment="opinion"} 1.0' in text
+    assert 'palaestra_verdict_cache_total{answer="hit",environment="opinion"} 1.0' in text
 
 
 async def test_without_a_judge_the_verdict_is_that_of_verify() -> None:

@@ -1,0 +1,1 @@
+"""The page that shows runs, rollouts and services: read from stores and `/metrics`, written to by nothing."""
