@@ -35,8 +35,8 @@ def test_a_replica_is_started_with_the_words_of_the_command(tmp_path: Path) -> N
 
 @pytest.mark.slow
 async def test_two_replicas_serve_what_is_published(tmp_path: Path) -> None:
-    config = HybridConfig.tiny(320)
     tokenizer = Tokenizer.train(["two and three is five"] * 20, vocab_size=320)
+    config = HybridConfig.tiny(tokenizer.vocab_size)
     save_pretrained(HybridModel(config, seed=1), tmp_path / "model", also=tokenizer.save)
     arguments = ["serve", "--model", str(tmp_path / "model"), "--replicas", "2", "--slots", "4"]
     service = await start_service("policy", [*arguments, "--parent-pid", str(os.getpid())], tmp_path, ready_s=240)
@@ -45,7 +45,7 @@ async def test_two_replicas_serve_what_is_published(tmp_path: Path) -> None:
         learner = await placement.place(lambda: Learner(HybridModel(config, seed=5), GrpoRecipe(), ObjectiveRecipe()))
         async with Client(service.url) as client:
             for version, name in enumerate(("shared_memory", "http", "disk", "shared_memory"), 1):
-                publisher = WeightPublisher(client, probe_rows(320, count=2), transport=transports.make(name))
+                publisher = WeightPublisher(client, probe_rows(config.vocab_size, count=2), transport=transports.make(name))
                 metrics = await publisher.publish(learner, version)
                 assert metrics["publish/canary_decode_abs_diff_max"] < 1e-4
                 await publisher.close()
