@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready-$(shell cksum pyproject.toml requirements.lock 2>/dev/null | cksum | cut -d' ' -f1)
 
-.PHONY: help setup demo test test-all lint types contract peers bench clean
+.PHONY: help setup demo test test-all lint types contract peers bench vllm clean
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 $(READY):
@@ -26,5 +26,7 @@ peers:          ## foreign packages (NeMo Gym, verifiers, TRL), each in an envir
 	@$(PYTHON) scripts/peers.py
 bench: setup    ## the quick form of every benchmark
 	@for b in bench/*.py; do $(BIN)/python $$b --quick || exit 1; done
+vllm:           ## vLLM for this CPU in an environment of its own (DEVICE=cuda for a GPU)
+	$(PYTHON) scripts/install_vllm.py --device $(or $(DEVICE),cpu)
 clean:          ## remove the virtual environment and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -3,10 +3,11 @@
     ready_s                from starting the process to its first token, imports and loading included
     prefill_tokens_per_s   prompt tokens over the time of a batch that asks for one token each
     decode_tokens_per_s    further tokens over the further time of a batch that asks for more
+    decode_tokens_per_cpu_s  the same over the processor time of the process: what holds on a machine that others use
     memory_mb              the process's peak resident memory
 
-Engines: ours (`embedded`; also `deterministic` when asked for), transformers' `generate`, and vLLM where its
-interpreter is named by `--vllm PYTHON` or PALAESTRA_VLLM_PYTHON; an engine that is not there has a row that says so.
+Engines: ours (`embedded`; also `deterministic` when asked for), transformers' `generate`, and vLLM where
+`make vllm` put it or `--vllm PYTHON` says; an engine that is not there has a row that says so.
 Every timing is the best of its rounds, on as many threads as `--threads` says.
 """
 
@@ -86,7 +87,7 @@ def save(name: str, folder: Path) -> None:
 
 def spawn(engine: str, folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of one engine, measured in a process of its own; one row that says why there are none."""
-    python = options.vllm if engine == "vllm" else sys.executable
+    python = _vllm_python(options) if engine == "vllm" else sys.executable
     if not python or (engine == "transformers" and importlib.util.find_spec("transformers") is None):
         return [{"status": "not installed"}]
     command = [
@@ -102,10 +103,27 @@ def spawn(engine: str, folder: Path, options: argparse.Namespace) -> list[dict[s
     command += ["--sequences", *map(str, options.sequences)] + ["--quick"] * options.quick
     root = str(Path(__file__).resolve().parents[1])
     environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": str(options.threads)}
+    if engine == "vllm":
+        from policy_server.config import PolicyConfig
+        from policy_server.vllm.recipe import environment as recipe
+
+        environment = recipe(PolicyConfig(num_threads=options.threads), os.environ)
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         return [{"status": f"failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"}]
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def _vllm_python(options: argparse.Namespace) -> str:
+    """The interpreter that is named, or the one of scripts/install_vllm.py; empty where there is neither."""
+    from gym_core.errors import BadRequest
+    from policy_server.config import PolicyConfig
+    from policy_server.vllm.recipe import interpreter
+
+    try:
+        return str(interpreter(PolicyConfig(vllm_python=options.vllm)))
+    except BadRequest:
+        return ""
 
 
 def measure(engine: str, folder: Path, started: float, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -117,8 +135,8 @@ def measure(engine: str, folder: Path, started: float, options: argparse.Namespa
     rows = []
     for count in options.sequences:
         generate(count, 2, 0)
-        one = best(generate, count, 1, options)
-        more = best(generate, count, answer, options)
+        one, one_processor = best(generate, count, 1, options)
+        more, more_processor = best(generate, count, answer, options)
         rows.append(
             {
                 "status": "measured",
@@ -126,6 +144,7 @@ def measure(engine: str, folder: Path, started: float, options: argparse.Namespa
                 "ready_s": round(ready_s, 2),
                 "decode_tokens_per_s": round(count * (answer - 1) / (more - one), 1),
                 "prefill_tokens_per_s": round(count * prompt / one, 1),
+                "decode_tokens_per_cpu_s": round(count * (answer - 1) / (more_processor - one_processor), 1),
                 "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
             }
         )
@@ -133,14 +152,15 @@ def measure(engine: str, folder: Path, started: float, options: argparse.Namespa
     return rows
 
 
-def best(generate: Generate, count: int, tokens: int, options: argparse.Namespace) -> float:
-    """The shortest time of a batch, in seconds."""
-    times = []
+def best(generate: Generate, count: int, tokens: int, options: argparse.Namespace) -> tuple[float, float]:
+    """The shortest time of a batch, and the least processor time, in seconds."""
+    times, processor = [], []
     for number in range(1 if options.quick else 3):
-        began = time.perf_counter()
+        began, began_processor = time.perf_counter(), time.process_time()
         generate(count, tokens, number + 1)
         times.append(time.perf_counter() - began)
-    return min(times)
+        processor.append(time.process_time() - began_processor)
+    return min(times), min(processor)
 
 
 def prompts(count: int, length: int, number: int) -> list[list[int]]:
@@ -210,7 +230,7 @@ def transformers(folder: Path, length: int, options: argparse.Namespace) -> tupl
 
 
 def vllm(folder: Path, length: int, options: argparse.Namespace) -> tuple[Generate, Callable[[], None]]:
-    """Runs under vLLM's own interpreter."""
+    """Runs under vLLM's own interpreter, with our plugin and the recipe of docs/serving.md, in one process."""
     from vllm import LLM, SamplingParams
 
     engine = LLM(
@@ -220,6 +240,8 @@ def vllm(folder: Path, length: int, options: argparse.Namespace) -> tuple[Genera
         max_model_len=length + ANSWER,
         max_num_seqs=max(options.sequences),
         enable_prefix_caching=False,
+        enforce_eager=True,
+        kv_cache_memory_bytes=512 << 20,
     )
 
     def generate(count: int, tokens: int, number: int) -> None:
@@ -234,10 +256,11 @@ ENGINES = {"embedded": embedded, "transformers": transformers, "vllm": vllm, "de
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    columns = ("sequences", "ready_s", "decode_tokens_per_s", "prefill_tokens_per_s", "memory_mb")
-    print(f"{'engine':16}{'model':8}" + "".join(f"{column:>22}" for column in columns))
+    columns = ("sequences", "ready_s", "decode_tokens_per_s", "prefill_tokens_per_s", "decode_tokens_per_cpu_s")
+    columns += ("memory_mb",)
+    print(f"{'engine':16}{'model':8}" + "".join(f"{column:>25}" for column in columns))
     for row in rows:
-        values = "".join(f"{row[column]:>22}" for column in columns) if "sequences" in row else f"  {row['status']}"
+        values = "".join(f"{row[column]:>25}" for column in columns) if "sequences" in row else f"  {row['status']}"
         print(f"{row['engine']:16}{row['model']:8}{values}")
 
 

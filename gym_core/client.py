@@ -173,7 +173,7 @@ class Client:
         self,
         method: str,
         path: str,
-        data: bytes | None,
+        data: Body,
         sent: dict[str, str],
         end: _Deadline,
         repeatable: bool,
@@ -232,6 +232,33 @@ class Client:
                     raise Unavailable(f"{response.url}: {error}") from None
             finally:
                 response.close()
+
+    async def events(
+        self,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[bytes]:
+        """The `data:` of each server-sent event of the reply to POST, as it arrives. Never repeated; raises as `post`.
+
+        One line an event, as OpenAI-compatible servers send them. `timeout_s` bounds the whole stream.
+        """
+        data, sent = self._prepare(body, headers, False)
+        end = _Deadline(self.timeout_s if timeout_s is None else timeout_s)
+        response = await self._open(hdrs.METH_POST, path, data, sent, end)
+        try:
+            if response.status >= 300:
+                failed = await self._read(response, end)
+                raise error_of(failed.status, failed.headers, failed.body, failed.url)
+            rest = b""
+            while chunk := await self._chunk(response, end, None):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line.startswith(b"data:"):
+                        yield line.removeprefix(b"data:").strip()
+        finally:
+            response.close()
 
     def _prepare(self, body: Any, headers: Mapping[str, str] | None, idempotent: bool) -> tuple[Body, dict[str, str]]:
         sent = {} if headers is None else dict(headers)

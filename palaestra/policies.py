@@ -27,6 +27,7 @@ def policy_config(
     upstream_model: str = "",
     *,
     config_file: Path | None = None,
+    engine: str | None = None,
     **settings: Any,
 ) -> PolicyConfig:
     """Settings for a checkpoint or an upstream: defaults < the checkpoint's own < file < environment < `settings`.
@@ -41,7 +42,7 @@ def policy_config(
     own: dict[str, Any] = {}
     if model is not None:
         checkpoint = find_checkpoint(model)
-        flags |= {"backend": "embedded", "checkpoint": str(checkpoint)}
+        flags |= {"backend": engine or "embedded", "checkpoint": str(checkpoint)}
         if (checkpoint / SERVING).is_file():
             own = msgspec.json.decode((checkpoint / SERVING).read_bytes())
     else:

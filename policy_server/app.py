@@ -22,12 +22,13 @@ from policy_server.echo import echo_of, unsampled
 from policy_server.engine import Engine
 from policy_server.params import refuse, require_model
 from policy_server.prompts import Prompts
-from policy_server.requests import Backend
+from policy_server.requests import Backend, WeightHolder
 from policy_server.score import score, score_both
 from policy_server.token_routes import DetokenizeParams, TokenizeParams, detokenize, tokenize
 from policy_server.turns import read_turn, write_turn
+from policy_server.vllm.backend import VllmBackend
 from policy_server.weight_body import receive
-from policy_server.weights import WeightsParams, audit, load_weights
+from policy_server.weights import Taken, WeightsParams, audit, load_weights
 
 _NOW = frozenset({"running", "waiting", "commands", "free_slots"})
 """What the engine's counts say of this moment; the others count from its start."""
@@ -43,12 +44,12 @@ def build_app(
     app[BACKEND] = backend
     Routes(backend, Prompts(tokenizer), config or PolicyConfig()).add_to(app)
     harden(app, "policy", token, error_body=openai_error)
-    if isinstance(backend, Engine):
+    if isinstance(backend, Engine | VllmBackend):
         _publish_stats(backend, app[DOOR].metrics)
     return app
 
 
-def _publish_stats(engine: Engine, metrics: Metrics) -> None:
+def _publish_stats(engine: Engine | VllmBackend, metrics: Metrics) -> None:
     """The engine's counts under /metrics, read when they are asked for."""
     for name in engine.stats:
         metric, about = f"palaestra_policy_{name}", f"Policy engine: {name.replace('_', ' ')}"
@@ -58,7 +59,7 @@ def _publish_stats(engine: Engine, metrics: Metrics) -> None:
             metrics.read_counter(metric, about).read(partial(_stat, engine, name))
 
 
-def _stat(engine: Engine, name: str) -> float:
+def _stat(engine: Engine | VllmBackend, name: str) -> float:
     return engine.stats[name]
 
 
@@ -158,12 +159,22 @@ class Routes:
             return json_reply(
                 {"logprobs": _lists(scores), "decode_logprobs": _lists(decoded), "policy_version": version}
             )
-        scores, version = await score(self._engine(), params.token_ids)
+        if isinstance(self.backend, WeightHolder):
+            scores, version = await self.backend.score(params.token_ids)
+        else:
+            scores, version = await score(self._engine(), params.token_ids)
         return json_reply({"logprobs": _lists(scores), "policy_version": version})
 
     async def weights(self, request: web.Request) -> web.Response:
         params: WeightsParams = await read_json(request, WeightsParams)
-        return json_reply(await load_weights(self._engine(), params))
+        if not isinstance(self.backend, WeightHolder):
+            return json_reply(await load_weights(self._engine(), params))
+        if not params.path:
+            raise BadRequest("this engine takes its weights from disk", field="path", hint="publish by disk")
+        began = time.perf_counter()
+        checksums = await self.backend.load_weights(params.path, params.version, params.checksums)
+        seconds = {"switch": time.perf_counter() - began}
+        return json_reply(Taken(version=self.backend.version, checksums=checksums, seconds=seconds))
 
     async def weights_body(self, request: web.Request) -> web.Response:
         return json_reply(await receive(self._engine(), request))
@@ -173,6 +184,10 @@ class Routes:
         return json_reply({"version": version, "checksums": checksums})
 
     def _engine(self) -> Engine:
+        if isinstance(self.backend, WeightHolder):
+            raise BadRequest(
+                "the engine behind this server cannot do that", hint="publish by disk, score without decode"
+            )
         if not isinstance(self.backend, Engine):
             raise BadRequest("this server forwards to an upstream and holds no weights itself", hint="ask the upstream")
         return self.backend

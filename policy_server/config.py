@@ -8,7 +8,8 @@ import msgspec
 
 
 class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`backend` is `embedded` (a checkpoint in this process) or `upstream` (any OpenAI-compatible address).
+    """`backend` is `embedded` (a checkpoint in this process), `vllm` (a vLLM server that is started for it, or the
+    one at `vllm_url`) or `upstream` (any OpenAI-compatible address).
 
     `checkpoint`: folder with config.json, safetensors and tokenizer.json; for an upstream the folder of its tokenizer,
     which `chat` can do without (its traces are trainable only where it tells its token ids).
@@ -19,9 +20,12 @@ class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
     `cache_mb` bounds the memory of all their states: fewer samples run at once where `num_slots` would not fit.
     `num_threads` is torch's (1 is fastest for tiny models; None leaves torch's choice). `upstream_api`: `chat` sends
     messages, `completions` sends token ids and keeps traces exact (vLLM takes them).
+    `vllm_python`: the interpreter that has vLLM (default: where scripts/install_vllm.py puts it); `vllm_args`: flags
+    after the recipe's; `vllm_switch`: new weights take over between two `tokens` of what runs, or when the running
+    `requests` have ended. `num_threads`, `num_slots`, `cache_mb`, `max_length`, `dtype` and `device` are vLLM's too.
     """
 
-    backend: Literal["embedded", "upstream"] = "embedded"
+    backend: Literal["embedded", "upstream", "vllm"] = "embedded"
     model_name: str = "palaestra"
     checkpoint: str = ""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -43,6 +47,11 @@ class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
     upstream_model: str = ""
     upstream_api: Literal["chat", "completions"] = "chat"
     upstream_token: str = ""
+    vllm_url: str = ""
+    vllm_python: str = ""
+    vllm_args: str = ""
+    vllm_switch: Literal["tokens", "requests"] = "tokens"
+    vllm_start_s: float = 600.0
 
     def __post_init__(self) -> None:
         for name in ("num_slots", "max_length", "max_waiting", "prefill_tokens"):

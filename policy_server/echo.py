@@ -9,7 +9,7 @@ import numpy as np
 from gym_core.errors import BadRequest
 from policy_server.engine import Engine
 from policy_server.prompts import Prompts
-from policy_server.requests import Backend, GenerateResult, Sample
+from policy_server.requests import Backend, GenerateResult, Sample, WeightHolder
 from policy_server.score import score
 
 
@@ -26,9 +26,13 @@ async def echo_of(backend: Backend, tokens: list[np.ndarray], prompts: Prompts, 
     """The prompts of one request. Raises `BadRequest` where scores are wanted and the backend has none."""
     scores: list[np.ndarray | None] = [None] * len(tokens)
     if scored:
-        if not isinstance(backend, Engine):
+        given = [ids.tolist() for ids in tokens]
+        if isinstance(backend, WeightHolder):
+            scores = list((await backend.score(given))[0])
+        elif isinstance(backend, Engine):
+            scores = list((await score(backend, given))[0])
+        else:
             raise BadRequest("this server forwards to an upstream and cannot score a prompt", field="echo")
-        scores = list((await score(backend, [ids.tolist() for ids in tokens]))[0])
     return [Echo(prompts.text(ids), ids, found) for ids, found in zip(tokens, scores, strict=True)]
 
 

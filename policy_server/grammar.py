@@ -102,7 +102,7 @@ class Grammars:
 
         if self._engine is None:
             self._engine = _engine_tokenizer(self._tokenizer)
-        grammar = LLMatcher.grammar_from_lark(_lark(constraint))
+        grammar = LLMatcher.grammar_from_lark(lark(constraint))
         failed, messages = LLMatcher.validate_grammar_with_warnings(grammar, self._engine)
         matcher = None if failed else LLMatcher(self._engine, grammar, log_level=0)
         if matcher is None or matcher.is_error():
@@ -112,7 +112,8 @@ class Grammars:
         return Matcher(matcher, self._engine.vocab_size)
 
 
-def _lark(constraint: Constraint) -> str:
+def lark(constraint: Constraint) -> str:
+    """A constraint as Lark with JSON inside, whichever form it came in."""
     if constraint.kind == "lark":
         return constraint.text
     if constraint.kind == "regex":

@@ -1,4 +1,4 @@
-"""From settings to a backend: the embedded engine over a checkpoint folder, or an upstream."""
+"""From settings to a backend: the embedded engine over a checkpoint folder, vLLM, or an upstream."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from policy_server.engine import Engine
 from policy_server.grammar import Grammars
 from policy_server.requests import Backend
 from policy_server.upstream import ChatUpstream, Upstream
+from policy_server.vllm.launch import open_vllm
 
 
 def embed(model: HybridModel, tokenizer: Tokenizer, config: PolicyConfig, version: int = 0) -> Engine:
@@ -86,6 +87,8 @@ def open_backend(config: PolicyConfig) -> tuple[Backend, Tokenizer]:
         except (ValueError, FileNotFoundError) as error:
             raise BadRequest(_shortly(error), field="checkpoint") from None
         return embed(model, tokenizer, config).start(), tokenizer
+    if config.backend == "vllm":
+        return open_vllm(config, tokenizer), tokenizer
     if not config.upstream_url or not config.upstream_model:
         missing = "upstream_model" if config.upstream_url else "upstream_url"
         raise BadRequest("an upstream needs its address and the name of its model", field=missing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -106,6 +106,19 @@ class GenerateResult:
     samples: list[Sample] = field(default_factory=list)
     prompt_token_ids: np.ndarray
     num_cached: int = 0
+
+
+@runtime_checkable
+class WeightHolder(Protocol):
+    """A backend that takes new weights and scores given tokens, although its model is in another process."""
+
+    async def load_weights(self, path: str, version: int, checksums: Mapping[str, str]) -> dict[str, str]:
+        """As `policy_server.weights.load_weights`."""
+        ...
+
+    async def score(self, sequences: list[list[int]]) -> tuple[list[np.ndarray], int]:
+        """As `policy_server.score.score`."""
+        ...
 
 
 class Backend(Protocol):

@@ -62,7 +62,7 @@ async def load_weights(engine: Engine, params: WeightsParams) -> Taken:
         raise BadRequest("give either `path` or `memory`", field="path")
     began = time.perf_counter()
     if params.memory is None:
-        tensors = await asyncio.to_thread(_read, Path(params.path))
+        tensors = await asyncio.to_thread(read_weights, Path(params.path))
         read_s = time.perf_counter() - began
         checksums = await publish(engine, tensors, params.version, params.checksums, params.switch, params.switch_s)
         seconds = {"read": read_s, "switch": time.perf_counter() - began - read_s}
@@ -85,7 +85,7 @@ async def take_memory(engine: Engine, params: WeightsParams, memory: Tensor) -> 
     except ValueError as error:
         raise Conflict(str(error), field="layout") from None
     if params.checksums:
-        _compare(params.checksums, await asyncio.to_thread(weight_layout.checksums, found.items()))
+        compare_checksums(params.checksums, await asyncio.to_thread(weight_layout.checksums, found.items()))
     checked_s = time.perf_counter() - began
     model = engine.model
 
@@ -115,7 +115,7 @@ async def publish(
     another shape, or a checksum differs; `DeadlineExceeded` when they could not be exchanged in time.
     """
     if checksums:
-        _compare(checksums, await asyncio.to_thread(checkpoint.checksum, tensors.items()))
+        compare_checksums(checksums, await asyncio.to_thread(checkpoint.checksum, tensors.items()))
 
     def load() -> dict[str, str]:
         _require_newer(engine, version)
@@ -162,7 +162,8 @@ def _copy(model: HybridModel, tensors: Mapping[str, Tensor], field: str) -> None
         raise Conflict(str(error), field=field) from None
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or of a folder of them. Raises `BadRequest`."""
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise BadRequest(f"there are no weights at {path}", field="path", hint="give a safetensors file or its folder")
@@ -175,7 +176,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _compare(expected: Mapping[str, str], found: Mapping[str, str]) -> None:
+def compare_checksums(expected: Mapping[str, str], found: Mapping[str, str]) -> None:
     """Raises `Conflict` naming the first tensor that is not the one expected."""
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):

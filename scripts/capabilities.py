@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -27,10 +28,17 @@ def installed() -> dict[str, bool]:
         "triton (interpreter)": _module("triton"),
         "published rows": (ROOT.parent / "shared" / "rows").is_dir(),
         "bubblewrap": shutil.which("bwrap") is not None,
+        "vllm (cpu)": _vllm(),
         "lean": _lean(),
         "postgresql": _module("psycopg") and _postgresql(),
         "gpu": _gpu(),
     }
+
+
+def _vllm() -> bool:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    python = os.environ.get("PALAESTRA_VLLM_PYTHON") or cache / "palaestra" / "vllm" / "cpu" / "bin" / "python"
+    return Path(python).is_file()
 
 
 def _lean() -> bool:

@@ -49,6 +49,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     if "real_lean" in getattr(item, "funcargs", {}):
         _used.add("lean")
     _used.update(title for file, title in _FILES.items() if item.nodeid.startswith(file))
+    if "vllm_process" in getattr(item, "funcargs", {}):
+        _used.add("vllm (cpu)")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -42,7 +42,8 @@ class WeightPublisher:
     """`publish(learner, version)` returns once the policy server provably serves the learner's weights.
 
     `transport` None is a file in `directory`, which both sides see (default: a new one on tmpfs). `probes` are token
-    id lists. `switch`: between two tokens, or once the running requests are complete. Every phase has `timeout_s`;
+    id lists. `switch`: between two tokens, or once the running requests are complete. `decode`: the
+    canary decodes too, which vLLM's engine cannot. Every phase has `timeout_s`;
     `seconds` tells how long each of the last publication took.
     """
 
@@ -54,13 +55,14 @@ class WeightPublisher:
         transport: Transport | None = None,
         switch: Literal["between_tokens", "drain"] = "between_tokens",
         gate: float = 1.001,
+        decode: bool = True,
         directory: Path | None = None,
         timeout_s: float = 60.0,
     ) -> None:
         self._client, self._gate, self._timeout_s = client, gate, timeout_s
         self._probes = [list(probe) for probe in probes]
         self._transport = transport or Disk(directory)
-        self._switch = switch
+        self._switch, self._decode = switch, decode
         self.seconds: dict[str, float] = {}
 
     async def publish(self, learner: Handle, version: int) -> dict[str, float]:
@@ -79,14 +81,15 @@ class WeightPublisher:
         if not self._probes:
             return {}
         ours = await learner.call("score", self._probes)
-        body = {"token_ids": self._probes, "decode": True}
+        body = {"token_ids": self._probes, "decode": self._decode}
         reply: _Scored = await self._client.post_json(
             "/score", body, _Scored, timeout_s=self._timeout_s, idempotent=True
         )
         if reply.policy_version != version:
             raise _canary_fault(f"the server scored with version {reply.policy_version}, {version} was published")
         metrics: dict[str, float] = {}
-        for name, theirs in (("canary", reply.logprobs), ("canary_decode", reply.decode_logprobs)):
+        asked = (("canary", reply.logprobs), ("canary_decode", reply.decode_logprobs))
+        for name, theirs in asked if self._decode else asked[:1]:
             error, largest = self._agree(name, ours, theirs)
             metrics |= {f"publish/{name}_error": error, f"publish/{name}_abs_diff_max": largest}
         return metrics

@@ -11,6 +11,7 @@ from palaestra.options import listen_options
 
 @click.command("serve")
 @click.option("--model", type=click.Path(exists=True, path_type=Path), help="a checkpoint, or a run's folder")
+@click.option("--engine", type=click.Choice(["embedded", "vllm"]), help="who computes  [default: embedded]")
 @click.option("--upstream", default="", metavar="URL", help="put the server in front of an OpenAI-compatible endpoint")
 @click.option("--upstream-model", default="", help="the endpoint's name of the model")
 @click.option("--slots", type=click.IntRange(1), help="samples at once  [default: 128]")
@@ -24,6 +25,7 @@ from palaestra.options import listen_options
 @listen_options
 def command(
     model: Path | None,
+    engine: str | None,
     upstream: str,
     upstream_model: str,
     slots: int | None,
@@ -46,6 +48,7 @@ def command(
         upstream,
         upstream_model,
         config_file=config_file,
+        engine=engine,
         num_slots=slots,
         max_length=max_length,
         enable_thinking=thinking,

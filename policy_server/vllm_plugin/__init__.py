@@ -1,0 +1,1 @@
+"""The distribution `palaestra-vllm`: installed into vLLM's own environment, never imported from here."""
