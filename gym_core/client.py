@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 Token = str | Callable[[], str | None] | None
 """What is shown as bearer: a text, or who is asked for it before each request, as its file may change."""
+Body = bytes | Callable[[], AsyncIterator[bytes]] | None
 
 __all__ = ["Backoff", "Client", "Response"]
 
@@ -133,7 +134,8 @@ class Client:
         retry: bool = True,
         check: bool = True,
     ) -> Response:
-        """POST `body`: bytes as they are, anything else as JSON.
+        """POST `body`: bytes as they are, a function that yields pieces of bytes (called for each attempt) as a
+        stream, anything else as JSON.
 
         A status of 300 and above raises the `PalaestraError` it stands for; with `check=False` it is returned like any
         other reply. Raises `Unavailable` when nobody answers or the connection breaks, `DeadlineExceeded` when
@@ -177,7 +179,7 @@ class Client:
         self,
         method: str,
         path: str,
-        data: bytes | None,
+        data: Body,
         sent: dict[str, str],
         end: _Deadline,
         repeatable: bool,
@@ -264,11 +266,13 @@ class Client:
         finally:
             response.close()
 
-    def _prepare(
-        self, body: Any, headers: Mapping[str, str] | None, idempotent: bool
-    ) -> tuple[bytes | None, dict[str, str]]:
+    def _prepare(self, body: Any, headers: Mapping[str, str] | None, idempotent: bool) -> tuple[Body, dict[str, str]]:
         sent = {} if headers is None else dict(headers)
-        if body is None or isinstance(body, bytes | bytearray | memoryview):
+        data: Body
+        if callable(body):
+            data = body
+            sent.setdefault(hdrs.CONTENT_TYPE, "application/octet-stream")
+        elif body is None or isinstance(body, bytes | bytearray | memoryview):
             data = body if body is None or isinstance(body, bytes) else bytes(body)
         else:
             data = msgspec.json.encode(body)
@@ -292,7 +296,7 @@ class Client:
             )
         return self._session
 
-    async def _once(self, method: str, path: str, data: bytes | None, sent: dict[str, str], end: _Deadline) -> Response:
+    async def _once(self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline) -> Response:
         response = await self._open(method, path, data, sent, end)
         try:
             reply = await self._read(response, end)
@@ -303,7 +307,7 @@ class Client:
             response.release()
 
     async def _open(
-        self, method: str, path: str, data: bytes | None, sent: dict[str, str], end: _Deadline
+        self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline
     ) -> aiohttp.ClientResponse:
         """Send, and read status and headers. Every way to fail becomes a typed error here."""
         url = self.base_url + path
@@ -375,8 +379,10 @@ def _frames(reader: FrameReader, chunk: bytes, url: str) -> list[tuple[bytes, by
         raise RemoteError(f"{url} does not send frames: {error}") from None
 
 
-def _stream(data: bytes | None) -> bytes | io.BytesIO | None:
+def _stream(data: Body) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
     """Large bodies as a stream: aiohttp warns of bytes that hold up its loop while they are written at once."""
+    if callable(data):
+        return data()
     return io.BytesIO(data) if data is not None and len(data) >= LARGE_BODY else data
 
 

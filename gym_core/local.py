@@ -86,6 +86,7 @@ class LocalEnvironment(Client):
         data, sent = self._prepare(body, headers, idempotent)
         limit_s = self.timeout_s if timeout_s is None else timeout_s
         sent[names.DEADLINE] = f"{limit_s:.3f}"
+        assert not callable(data), "handlers in this process take bodies whole"
         request = _Request(path, CIMultiDict(sent), data or b"")
         handler = self._routes.find(method, path)
         try:
