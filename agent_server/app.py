@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -28,21 +29,34 @@ from agent_server.play import Play
 from agent_server.player import Player
 from agent_server.policy import Policy
 from agent_server.rollouts import Rollouts, check_all, read_request
+from gym_core.access import Access
 from gym_core.aggregate import aggregate
-from gym_core.client import Client
+from gym_core.client import Client, Token
 from gym_core.contracts import Rollout
 from gym_core.errors import BadRequest, UnknownName
 from gym_core.requests import AggregateRequest
 from gym_core.serve import DOOR, harden, json_reply, read_json
 from gym_core.store import Store
+from gym_core.telemetry import Metrics
 from gym_core.tokens import FRAME_TYPE, pack_frame
 
 SERVER = "agent"
 ROLLOUTS: web.AppKey[Rollouts] = web.AppKey("rollouts", Rollouts)
 
 
-def build_app(config: AgentConfig, *, token: str | None = None) -> web.Application:
-    """The agent server as an application; clients and store open when it starts and close with it."""
+def build_app(
+    config: AgentConfig,
+    *,
+    token: Token = None,
+    access: Access | None = None,
+    embedded: web.Application | None = None,
+) -> web.Application:
+    """The agent server as an application; clients and store open when it starts and close with it.
+
+    `token` is what it shows to environments and policy, `access` who may call it; without one a `token` that is text
+    is asked of everybody else as well. `embedded`: an environment service whose environments are played in this
+    process, without a socket between them; it starts and ends with the agent.
+    """
     app = web.Application()
     app.router.add_post("/run", _run)
     app.router.add_post("/rollouts", _batch)
@@ -50,19 +64,45 @@ def build_app(config: AgentConfig, *, token: str | None = None) -> web.Applicati
     app.router.add_post("/aggregate_metrics", _aggregate)
     catalogue.add_to(app.router)
     app.router.add_get("/rollouts/{rollout_id:.+}", _show)
-    app.cleanup_ctx.append(lambda app: _open(app, config, token))
-    harden(app, server_name=SERVER, token=token)
+    app.cleanup_ctx.append(lambda app: _open(app, config, token, embedded))
+    harden(
+        app,
+        server_name=SERVER,
+        token=access or Access.of(token if isinstance(token, str) else None),
+        scope="rollouts:run",
+        scopes={"/rollouts/{rollout_id}": "rollouts:read"},
+    )
     return app
 
 
-async def _open(app: web.Application, config: AgentConfig, token: str | None) -> Any:
-    clients = {name: _client(url, token, config.max_running) for name, url in config.environments.items()}
+async def _open(app: web.Application, config: AgentConfig, token: Token, embedded: web.Application | None) -> Any:
+    async with contextlib.AsyncExitStack() as stack:
+        clients = {name: _client(url, token, config.max_running) for name, url in config.environments.items()}
+        if embedded is not None:
+            clients |= await _embed(embedded, stack)
+        await stack.enter_async_context(_keep(app, config, token, clients))
+        yield
+
+
+async def _embed(embedded: web.Application, stack: contextlib.AsyncExitStack) -> dict[str, Client]:
+    """Start the environments of an app in this process; a client of each."""
+    from gym_core.local import LocalEnvironment, running
+    from gym_core.server import SERVICES
+
+    await stack.enter_async_context(running(embedded))
+    return {name: LocalEnvironment(embedded, name) for name in embedded[SERVICES]}
+
+
+@contextlib.asynccontextmanager
+async def _keep(app: web.Application, config: AgentConfig, token: Token, clients: dict[str, Client]) -> Any:
     directory = Directory(clients, config.environment_s)
     policy = Policy(Client(config.policy_url, token=token, connection_limit=config.max_running), config.model)
     store = await Store.open(config.store) if config.store else None
     metrics = AgentMetrics(app[DOOR].metrics)
-    rollouts = Rollouts(config, Player(config, directory, policy, metrics), store, metrics)
+    player = Player(config, directory, policy, metrics)
+    rollouts = Rollouts(config, player, store, metrics)
     app[ROLLOUTS], app[DIRECTORY] = rollouts, directory
+    _measure(app[DOOR].metrics, player)
     yield
     await rollouts.close()
     await directory.close()
@@ -71,7 +111,17 @@ async def _open(app: web.Application, config: AgentConfig, token: str | None) ->
         await store.close()
 
 
-def _client(url: str, token: str | None, limit: int) -> Client:
+def _measure(metrics: Metrics, player: Player) -> None:
+    """Gauges of the circuit breakers, read when somebody asks."""
+    state = metrics.gauge("palaestra_circuit", "0 closed, 1 half open, 2 open", ("environment",))
+    opened = metrics.gauge("palaestra_circuit_opened", "Times a circuit opened", ("environment",))
+    refused = metrics.gauge("palaestra_circuit_refused", "Rollouts an open circuit refused", ("environment",))
+    for name, breaker in player.breakers.items():
+        for gauge, of in ((state, "state"), (opened, "opened"), (refused, "refused")):
+            gauge.labels(name).set_function(partial(getattr, breaker, of))
+
+
+def _client(url: str, token: Token, limit: int) -> Client:
     """The client of a service of ours, or of a foreign one (`nemo_gym+http://…`), which never sees our token."""
     if url.startswith(nemo_gym.SCHEME):
         return nemo_gym.ResourcesServer(url, connection_limit=limit)

@@ -13,6 +13,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `model` is asked of the policy server by name where it is set.
     `max_steps` is used where neither the caller nor the environment says; `max_queued` counts rollouts waiting or
     running in the whole server, beyond it the answer is 429.
+    An environment that failed `breaker_failures` rollouts in a row (0: never mind) is left alone for `breaker_rest_s`,
+    and for twice as long after each probe that fails too.
     """
 
     environments: dict[str, str] = {}
@@ -31,3 +33,5 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     user_s: float = 120.0
     verify_s: float = 60.0
     environment_s: float = 10.0
+    breaker_failures: int = 16
+    breaker_rest_s: float = 1.0

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent_server.breaker import Breaker
 from agent_server.directory import EnvironmentPeer
 from agent_server.metrics import AgentMetrics
 from agent_server.traces import TraceBook
@@ -15,7 +16,11 @@ from gym_core.contracts import Rollout, RunOptions, Task, Usage
 
 @dataclass(slots=True)
 class Play:
-    """A rollout under way. `stage` is where it is now, and so where it fails if it fails."""
+    """A rollout under way. `stage` is where it is now, and so where it fails if it fails.
+
+    `breaker` is the environment's once it let this rollout in, as its `probe` or not. `environment_well`: whether the
+    environment did its part; None where nothing is known of that.
+    """
 
     task: Task
     row: dict[str, Any]
@@ -28,6 +33,9 @@ class Play:
     usage: Usage = field(default_factory=Usage)
     truncated: bool = False
     blob: bytes = b""
+    breaker: Breaker | None = None
+    probe: bool = False
+    environment_well: bool | None = None
     metrics: AgentMetrics | None = None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from agent_server.breaker import Breaker
 from agent_server.config import AgentConfig
 from agent_server.conversation import Conversation
 from agent_server.directory import Directory, EnvironmentPeer
@@ -46,6 +47,9 @@ class Player:
         self._config = config
         self._directory = directory
         self._policy = policy
+        self.breakers = {
+            name: Breaker(name, config.breaker_failures, config.breaker_rest_s) for name in directory.names
+        }
         self._metrics = metrics
 
     async def play(self, row: dict[str, Any], task: Task, options: RunOptions) -> Play:
@@ -69,6 +73,8 @@ class Player:
             log.exception("a rollout failed in a way that nobody foresaw")
             self._fail(play, PalaestraError(f"the agent server failed: {type(error).__name__}"))
         finally:
+            if play.breaker is not None:
+                play.breaker.leave(play.probe, play.environment_well)
             await self._close(play)
         rollout.usage = play.usage
         rollout.timings_ms["total"] = round(1000 * (time.perf_counter() - began), 3)
@@ -90,12 +96,15 @@ class Player:
         play.peer = peer = await self._directory.find(play.row)
         play.rollout.environment = play.task.environment = peer.name
         play.rollout.environment_version = peer.version
+        play.probe = self.breakers[peer.name].enter()
+        play.breaker = self.breakers[peer.name]
         if peer.keeps_sessions:
             await self._seed(play, peer)
         await Conversation(self._config, self._policy, play, peer).hold()
         play.stage = "verify"
         with Timed(play, "verify"):
             play.rollout.verdict = await self._verify(play, peer)
+        play.environment_well = True
 
     async def _seed(self, play: Play, peer: EnvironmentPeer) -> None:
         about = {"seed": play.options.seed, "repeat": play.options.repeat}
@@ -171,6 +180,8 @@ class Player:
         rollout = play.rollout
         rollout.verdict = None
         rollout.outcome = _outcome(play.stage, error)
+        if rollout.outcome is Outcome.ENV_ERROR and error.status >= 500:  # below, somebody else did something wrong
+            play.environment_well = False
         error.stage = error.stage or play.stage
         error.server = error.server or SERVER
         rollout.error = error.info()

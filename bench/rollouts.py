@@ -3,6 +3,8 @@
     client ─▶ agent ─▶ stub policy            mode `frames`: tokens binary, never opened on the way
                    └─▶ environment
     client ─▶ agent ─▶ policy server ─▶ stub  mode `openai`: the stub answers OpenAI JSON, our policy server opens it
+    client ─▶ agent+environment ─▶ stub       mode `embedded`: the environment lives in the agent's process
+    client ─▶ agent ─▶ stub, workplace        mode `workplace`: a session over five databases, two turns, one tool call
 
 `cpu_ms_per_rollout` is agent + environment + policy server where there is one; the stub and the client are left out.
 """
@@ -34,16 +36,16 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     parser.add_argument("--quick", action="store_true", help="fewer rollouts, two concurrencies, 128 tokens only")
     parser.add_argument("--rollouts", type=int, default=0, help="rollouts per row (default: 1600, quick 200)")
-    parser.add_argument("--modes", default="frames,openai")
+    parser.add_argument("--modes", default="frames,openai,embedded,workplace")
     parser.add_argument("--tokens", default="")
     parser.add_argument("--concurrency", default="")
     options = parser.parse_args()
-    tokens = [int(part) for part in (options.tokens or ("128" if options.quick else "128,8192")).split(",")]
-    levels = [int(part) for part in (options.concurrency or ("1,16" if options.quick else "1,16,256")).split(",")]
+    tokens = [int(part) for part in (options.tokens or ("128" if options.quick else "128,8192,65536")).split(",")]
+    levels = [int(part) for part in (options.concurrency or ("1,16" if options.quick else "1,16,256,4096")).split(",")]
     count = options.rollouts or (200 if options.quick else 1600)
     rows = []
     for mode in options.modes.split(","):
-        for size in tokens:
+        for size in tokens if mode != "workplace" else tokens[:1]:
             rows += measure(mode, size, levels, count)
     if options.json:
         print(json.dumps(rows, indent=1))
@@ -61,16 +63,17 @@ def measure(mode: str, tokens: int, levels: list[int], count: int) -> list[dict[
             asyncio.run(_drive(servers, min(levels[-1], 64), 64))
             rows = []
             for level in levels:
+                played = max(count, level)
                 before = {server.name: server.cpu_s() for server in servers}
-                times, errors, seconds = asyncio.run(_drive(servers, level, count))
-                spent = {server.name: 1000 * (server.cpu_s() - before[server.name]) / count for server in servers}
+                times, errors, seconds = asyncio.run(_drive(servers, level, played))
+                spent = {server.name: 1000 * (server.cpu_s() - before[server.name]) / played for server in servers}
                 ours = sum(ms for name, ms in spent.items() if name != "stub")
                 rows.append(
                     {
                         "mode": mode,
                         "tokens": tokens,
                         "concurrency": level,
-                        "rollouts_per_s": round(count / seconds, 1),
+                        "rollouts_per_s": round(played / seconds, 1),
                         "cpu_ms_per_rollout": round(ours, 3),
                         "p50_ms": round(_quantile(times, 0.50), 2),
                         "p99_ms": round(_quantile(times, 0.99), 2),
@@ -85,7 +88,15 @@ def measure(mode: str, tokens: int, levels: list[int], count: int) -> list[dict[
 
 
 def _start(mode: str, tokens: int, folder: Path) -> list[Server]:
-    stub = start("stub", [str(SUPPORT / "stub_policy.py"), "--mode", mode, "--tokens", str(tokens)])
+    speaks = mode if mode in ("openai", "workplace") else "frames"
+    stub = start("stub", [str(SUPPORT / "stub_policy.py"), "--mode", speaks, "--tokens", str(tokens)])
+    store = ["--policy", stub.url, "--store", str(folder / "store.db")]
+    if mode == "embedded":
+        return [stub, start("agent", ["-m", "palaestra", "agent", "serve", "--embed", str(SUPPORT / "echo"), *store])]
+    if mode == "workplace":
+        place = start("environment", ["-m", "palaestra", "env", "serve", "workplace"])
+        named = ["--env", f"workplace={place.url}/workplace"]
+        return [stub, place, start("agent", ["-m", "palaestra", "agent", "serve", *named, *store])]
     echo = start("environment", ["-m", "palaestra", "env", "serve", "echo", "--path", str(SUPPORT / "echo")])
     servers = [stub, echo]
     policy = stub
@@ -103,9 +114,11 @@ def _start(mode: str, tokens: int, folder: Path) -> list[Server]:
 
 async def _drive(servers: list[Server], concurrency: int, count: int) -> tuple[list[float], int, float]:
     """Closed loop: so many callers, each with one rollout in flight. Returns ms per rollout, errors, seconds."""
-    agent, echo = servers[-1], servers[1]
-    async with _client(f"{echo.url}/echo") as environment:
-        tasks = (await environment.post("/tasks", {"seed": 1, "level": 0, "count": min(count, 200)})).json()["tasks"]
+    agent = servers[-1]
+    async with _client(agent.url) as client:
+        (manifest,) = (await client.get_json("/environments"))["environments"]
+        asked = {"seed": 1, "level": manifest["levels"][0], "count": min(count, 200)}
+        tasks = (await client.post_json(f"/environments/{manifest['name']}/tasks", asked, timeout_s=120))["tasks"]
     times: list[float] = []
     errors = 0
     numbers = iter(range(count))

@@ -1,20 +1,21 @@
-"""Who may call: one bearer token, compared in constant time, and no open door beyond this machine (DESIGN §5.10).
+"""Secrets: where they come from, where they must not go, and no open door beyond this machine (DESIGN §5.10).
 
-Secrets come from the environment (`PALAESTRA_TOKEN`) or from the TOML file that `PALAESTRA_SECRETS` names.
+They come from the environment (`PALAESTRA_TOKEN`) or from the TOML file that `PALAESTRA_SECRETS` names. Who may do what
+with a token is `gym_core.access`.
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gym_core.errors import BadRequest, Unauthorized
+from gym_core.errors import BadRequest
+from gym_core.watched import Watched
 
 MASK = "***"
 _SECRET_NAME = re.compile(
@@ -37,25 +38,14 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
-def require_token_beyond_loopback(host: str | None, token: str | None) -> None:
-    """Raises `BadRequest` when `host` is reachable from outside and there is no token."""
+def require_token_beyond_loopback(host: str | None, token: object) -> None:
+    """Raises `BadRequest` when `host` is reachable from outside and there is no `token` (text, or an `Access`)."""
     if not token and not is_loopback(host):
         raise BadRequest(
             f"refusing to listen on {host or 'all addresses'} without a token",
             field="host",
-            hint="set PALAESTRA_TOKEN, or bind to 127.0.0.1",
+            hint="set PALAESTRA_TOKEN or PALAESTRA_TOKENS, or bind to 127.0.0.1",
         )
-
-
-def check_bearer(header: str | None, token: str | None) -> None:
-    """Raises `Unauthorized` unless `header` is `Bearer <token>`; without a token everybody may call."""
-    if not token:
-        return
-    scheme, _, given = (header or "").partition(" ")
-    same = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.encode())
-    if scheme.lower() != "bearer" or not same:
-        wrong = "a bearer token is needed" if header is None else "that bearer token is not the one of this server"
-        raise Unauthorized(wrong, field="Authorization", hint="send `Authorization: Bearer <token>`")
 
 
 def secret(name: str = "token", environ: Mapping[str, str] | None = None) -> str | None:
@@ -75,6 +65,19 @@ def secret(name: str = "token", environ: Mapping[str, str] | None = None) -> str
     return value or None
 
 
+def own_token(environ: Mapping[str, str] | None = None) -> Callable[[], str | None] | None:
+    """The token that this process shows to others, to be asked for at each request: its file may change.
+
+    None where no token is configured. Raises as `secret`.
+    """
+    environ = dict(os.environ if environ is None else environ)
+    path = environ.get("PALAESTRA_SECRETS", "")
+    token = secret(environ=environ)
+    if path and not environ.get("PALAESTRA_TOKEN", "").strip():
+        return Watched(Path(path), lambda: secret(environ=environ)).get if token else None
+    return (lambda: token) if token else None
+
+
 def _read_secrets(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
@@ -89,6 +92,27 @@ def _read_secrets(path: Path) -> dict[str, Any]:
 def is_secret_name(name: str) -> bool:
     """Whether a key of this name holds a secret (`token`, `judge_api_key`, …; not `max_tokens` or `eos_token`)."""
     return _SECRET_NAME.search(name) is not None
+
+
+def sandbox_token(environ: Mapping[str, str] | None = None) -> str | None:
+    """What opens the sandbox service: `PALAESTRA_SANDBOX_TOKEN` (or `sandbox_token` of the secrets file), else ours."""
+    return secret("sandbox_token", environ) or secret(environ=environ)
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of worker processes: without our tokens and the names of the files that hold them.
+
+    Where a sandbox service is named, they keep the one token that opens it: it is the only thing they call.
+    """
+    ours = {"PALAESTRA_SECRETS", "PALAESTRA_TOKENS"}
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name not in ours and not (name.startswith("PALAESTRA_") and is_secret_name(name))
+    }
+    if environ.get("PALAESTRA_SANDBOX_URL") and (token := sandbox_token(environ)):
+        kept["PALAESTRA_SANDBOX_TOKEN"] = token
+    return kept
 
 
 def redact(value: Any) -> Any:

@@ -22,6 +22,7 @@ from aiohttp import hdrs
 
 from gym_core import headers as names
 from gym_core import telemetry, tracing
+from gym_core.auth import MASK
 from gym_core.errors import BadRequest, DeadlineExceeded, PalaestraError, RemoteError, Unavailable
 from gym_core.http_reply import Response, error_of
 from gym_core.tokens import FRAME_TYPE, FrameReader
@@ -30,10 +31,17 @@ LARGE_BODY = 1 << 20
 
 T = TypeVar("T")
 
+Token = str | Callable[[], str | None] | None
+"""What is shown as bearer: a text, or who is asked for it before each request, as its file may change."""
+Body = bytes | Callable[[], AsyncIterator[bytes]] | None
+
 __all__ = ["Backoff", "Client", "Response"]
 
 MAX_REPLY_BYTES = 1 << 30
 """A longer reply is refused rather than held in memory."""
+
+MAX_UNPACKED_BYTES = 64 << 20
+"""The same for one that came compressed although we ask for none to be: a small bomb must stay small."""
 
 CONNECT_TIMEOUT_S = 5.0
 """A peer that does not accept a connection within this time is unavailable."""
@@ -71,7 +79,7 @@ class Client:
         self,
         base_url: str,
         *,
-        token: str | None = None,
+        token: Token = None,
         timeout_s: float = 60.0,
         retries: int = 2,
         connection_limit: int = 256,
@@ -126,7 +134,8 @@ class Client:
         retry: bool = True,
         check: bool = True,
     ) -> Response:
-        """POST `body`: bytes as they are, anything else as JSON.
+        """POST `body`: bytes as they are, a function that yields pieces of bytes (called for each attempt) as a
+        stream, anything else as JSON.
 
         A status of 300 and above raises the `PalaestraError` it stands for; with `check=False` it is returned like any
         other reply. Raises `Unavailable` when nobody answers or the connection breaks, `DeadlineExceeded` when
@@ -170,7 +179,7 @@ class Client:
         self,
         method: str,
         path: str,
-        data: bytes | None,
+        data: Body,
         sent: dict[str, str],
         end: _Deadline,
         repeatable: bool,
@@ -219,7 +228,7 @@ class Client:
                     hop.answered(response.status)
                 if response.status >= 300:
                     failed = await self._read(response, end)
-                    raise error_of(failed.status, failed.headers, failed.body, failed.url)
+                    raise error_of(failed.status, failed.headers, _unquoted(failed.body, sent), failed.url)
                 while chunk := await self._chunk(response, end, idle_s):
                     for frame in _frames(reader, chunk, str(response.url)):
                         yield frame
@@ -257,17 +266,19 @@ class Client:
         finally:
             response.close()
 
-    def _prepare(
-        self, body: Any, headers: Mapping[str, str] | None, idempotent: bool
-    ) -> tuple[bytes | None, dict[str, str]]:
+    def _prepare(self, body: Any, headers: Mapping[str, str] | None, idempotent: bool) -> tuple[Body, dict[str, str]]:
         sent = {} if headers is None else dict(headers)
-        if body is None or isinstance(body, bytes | bytearray | memoryview):
+        data: Body
+        if callable(body):
+            data = body
+            sent.setdefault(hdrs.CONTENT_TYPE, "application/octet-stream")
+        elif body is None or isinstance(body, bytes | bytearray | memoryview):
             data = body if body is None or isinstance(body, bytes) else bytes(body)
         else:
             data = msgspec.json.encode(body)
             sent.setdefault(hdrs.CONTENT_TYPE, "application/json")
-        if self._token:
-            sent.setdefault(hdrs.AUTHORIZATION, f"Bearer {self._token}")
+        if token := self._token() if callable(self._token) else self._token:
+            sent.setdefault(hdrs.AUTHORIZATION, f"Bearer {token}")
         if trace := telemetry.trace_id.get():
             sent.setdefault(names.TRACE, trace)
         if idempotent and data is not None:
@@ -285,15 +296,18 @@ class Client:
             )
         return self._session
 
-    async def _once(self, method: str, path: str, data: bytes | None, sent: dict[str, str], end: _Deadline) -> Response:
+    async def _once(self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline) -> Response:
         response = await self._open(method, path, data, sent, end)
         try:
-            return await self._read(response, end)
+            reply = await self._read(response, end)
+            if not reply.ok:
+                reply.body = _unquoted(reply.body, sent)
+            return reply
         finally:
             response.release()
 
     async def _open(
-        self, method: str, path: str, data: bytes | None, sent: dict[str, str], end: _Deadline
+        self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline
     ) -> aiohttp.ClientResponse:
         """Send, and read status and headers. Every way to fail becomes a typed error here."""
         url = self.base_url + path
@@ -318,10 +332,11 @@ class Client:
         url = str(response.url)
         try:
             async with asyncio.timeout(end.left_s()):
-                if response.content_length is not None and response.content_length <= MAX_REPLY_BYTES:
+                packed = hdrs.CONTENT_ENCODING in response.headers  # nobody asked for that: its length says nothing
+                if not packed and response.content_length is not None and response.content_length <= MAX_REPLY_BYTES:
                     body = await response.read()
                 else:
-                    body = await _read_bounded(response)
+                    body = await _read_bounded(response, MAX_UNPACKED_BYTES if packed else MAX_REPLY_BYTES)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             response.close()
             raise end.explain(error, url) from None
@@ -341,13 +356,19 @@ class Client:
             raise end.explain(error, str(response.url)) from None
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+def _unquoted(body: bytes, sent: Mapping[str, str]) -> bytes:
+    """The body of a refusal without the token that the request carried: endpoints are known to quote it."""
+    token = sent.get(hdrs.AUTHORIZATION, "").partition(" ")[2]
+    return body.replace(token.encode(), MASK.encode()) if token else body
+
+
+async def _read_bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
     body = bytearray()
     while chunk := await response.content.readany():
         body += chunk
-        if len(body) > MAX_REPLY_BYTES:
+        if len(body) > most:
             response.close()
-            raise RemoteError(f"the reply of {response.url} is over {MAX_REPLY_BYTES} bytes")
+            raise RemoteError(f"the reply of {response.url} is over {most} bytes")
     return bytes(body)
 
 
@@ -358,8 +379,10 @@ def _frames(reader: FrameReader, chunk: bytes, url: str) -> list[tuple[bytes, by
         raise RemoteError(f"{url} does not send frames: {error}") from None
 
 
-def _stream(data: bytes | None) -> bytes | io.BytesIO | None:
+def _stream(data: Body) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
     """Large bodies as a stream: aiohttp warns of bytes that hold up its loop while they are written at once."""
+    if callable(data):
+        return data()
     return io.BytesIO(data) if data is not None and len(data) >= LARGE_BODY else data
 
 

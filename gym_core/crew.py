@@ -30,6 +30,9 @@ STARTUP_TIMEOUT_S = 60.0
 RETRY_START_S = 2.0
 """After a process that could not start, how long calls fail at once before another start is tried."""
 
+FAREWELL_S = 0.25
+"""A job whose caller has gone away ends within this time or is killed: most do end, and a new worker costs more."""
+
 Said = tuple[Any, ...]
 
 
@@ -115,8 +118,23 @@ class Crew:
             raise
 
     async def run(self, pool: WorkerPool, worker: Worker, data: bytes, timeout_s: float) -> Said:
-        """One job on a worker that was taken; it ends by itself when the caller goes away."""
-        return await asyncio.shield(self._spawn(self._run(pool, worker, data, timeout_s), self._running))
+        """One job on a worker that was taken. When the caller goes away it has `FAREWELL_S` to end by itself."""
+        job = self._spawn(self._run(pool, worker, data, timeout_s), self._running)
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            asyncio.get_running_loop().call_later(FAREWELL_S, self._give_up, pool, worker, job)
+            raise
+
+    def _give_up(self, pool: WorkerPool, worker: Worker, job: asyncio.Task[Said]) -> None:
+        """Kill a job that nobody waits for, and with it what it runs in a sandbox. A class that still loads may end."""
+        if job.done():
+            return
+        if pool.spec not in worker.loaded:
+            asyncio.get_running_loop().call_later(FAREWELL_S, self._give_up, pool, worker, job)
+            return
+        pool.kills += 1
+        worker.kill()
 
     async def close(self) -> None:
         """Kill all workers. Callers get `EnvironmentFault`, those in the queue too."""

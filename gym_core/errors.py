@@ -107,6 +107,12 @@ class Unauthorized(PalaestraError):
     code, status = "unauthorized", 401
 
 
+class Forbidden(PalaestraError):
+    """A valid token that does not open this."""
+
+    code, status = "forbidden", 403
+
+
 class UnknownName(PalaestraError):
     """No environment, tool, run or session of that name."""
 
@@ -123,6 +129,12 @@ class Conflict(PalaestraError):
     """The same id was used for something else, or a port is taken."""
 
     code, status = "conflict", 409
+
+
+class SlowBody(PalaestraError):
+    """A body that was sent too slowly."""
+
+    code, status = "slow_body", 408
 
 
 class TooLarge(PalaestraError):

@@ -8,6 +8,7 @@ One coroutine does all of it, because every further middleware costs each reques
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping
 from time import perf_counter
@@ -17,13 +18,17 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gym_core import auth, headers, telemetry, tracing
-from gym_core.errors import ErrorInfo, PalaestraError
+from gym_core import headers, telemetry, tracing
+from gym_core.access import Access
+from gym_core.errors import ErrorInfo, PalaestraError, SlowBody
 
 ErrorBody = Callable[[ErrorInfo, int], Mapping[str, Any]]
 """Builds the JSON body of an error from its info and status; for servers that must keep another API's shape."""
 
-_CODES = {401: "unauthorized", 403: "unauthorized", 404: "unknown_name", 409: "conflict", 413: "too_large", 429: "busy"}
+BODY_S = 60.0
+"""A request whose body is not whole after this many seconds is refused."""
+
+_CODES = {401: "unauthorized", 403: "forbidden", 404: "unknown_name", 409: "conflict", 413: "too_large", 429: "busy"}
 _JSON = "application/json"
 _UNTRACED = frozenset({"/healthz", "/metrics"})
 """What machines ask every few seconds is no part of any trace."""
@@ -33,10 +38,18 @@ class Door:
     """What stands before the handlers of one app."""
 
     def __init__(
-        self, server: str, token: str | None, open_paths: frozenset[str], error_body: ErrorBody | None
+        self,
+        server: str,
+        access: Access,
+        open_paths: frozenset[str],
+        error_body: ErrorBody | None,
+        scope: str,
+        scopes: Mapping[str, str],
     ) -> None:
         self.server = server
-        self.token = token
+        self.access = access
+        self.scope = scope
+        self.scopes = {"/metrics": "metrics:read", **scopes}
         self.open_paths = open_paths
         self.error_body = error_body
         self.metrics = telemetry.Metrics(server)
@@ -97,7 +110,7 @@ class Door:
         in_flight.inc()
         status = 499  # what is counted when the caller hangs up and the handler is cancelled
         try:
-            response = await self._answer(request, handler)
+            response = await self._answer(request, handler, route)
             status = response.status
             if not response.prepared:
                 response.headers[headers.TRACE] = trace
@@ -110,10 +123,12 @@ class Door:
                 hop.answered(status)
                 hop.end()
 
-    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, handler: Handler, route: str) -> web.StreamResponse:
         try:
-            if self.token is not None and request.path not in self.open_paths:
-                auth.check_bearer(request.headers.get(hdrs.AUTHORIZATION), self.token)
+            if not self.access.open and request.path not in self.open_paths:
+                self.access.check(request.headers.get(hdrs.AUTHORIZATION), self.scopes.get(route, self.scope))
+            if not request.content.is_eof():
+                await self._receive(request)
             return await handler(request)
         except web.HTTPRedirection:
             raise
@@ -121,6 +136,15 @@ class Door:
             if request.writer.output_size > 0:
                 self._break_off(request, error)
             return self._from_any(error, request)
+
+    @staticmethod
+    async def _receive(request: web.Request) -> None:
+        """Take the whole body before the handler runs: who sends it drop by drop holds no place in a queue."""
+        try:
+            async with asyncio.timeout(BODY_S):
+                await request.read()
+        except TimeoutError:
+            raise SlowBody(f"the body did not arrive within {BODY_S:g} s", hint="send it at once") from None
 
     def _from_any(self, error: Exception, request: web.Request) -> web.Response:
         if isinstance(error, PalaestraError):

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -22,6 +22,7 @@ import uvloop
 from aiohttp import web
 
 from gym_core import auth, headers, telemetry
+from gym_core.access import ADMIN, Access
 from gym_core.errors import BadRequest, Conflict, PalaestraError, misfit
 from gym_core.loop_lag import LoopLag
 from gym_core.middleware import Door, ErrorBody, echo_trace
@@ -36,24 +37,37 @@ GRACE_S = 5.0
 
 MAX_BODY_BYTES = 64 << 20
 
+IDLE_S = 75.0
+"""A connection on which no request has arrived with all its headers for so long is cut."""
+
+MAX_LINE_BYTES = 8190
+"""Of the request line, and of one header."""
+
+MAX_HEADERS = 128
+
 
 def harden(
     app: web.Application,
     server_name: str,
-    token: str | None = None,
+    token: Access | str | None = None,
     *,
     max_body_bytes: int = MAX_BODY_BYTES,
     open_paths: Iterable[str] = ("/healthz",),
     error_body: ErrorBody | None = None,
+    scope: str = ADMIN,
+    scopes: Mapping[str, str] | None = None,
 ) -> web.Application:
     """Put the common door in front of `app` and add `/healthz` and `/metrics` where it has none. Returns `app`.
 
+    A token opens what its scopes say: a route wants that of `scopes` (by its canonical path), else `scope`;
     `open_paths` need no token. Hardening twice keeps the first door and takes a token that it lacked.
     """
+    access = Access.of(token)
     if DOOR in app:
-        app[DOOR].token = app[DOOR].token or token
+        if app[DOOR].access.open:
+            app[DOOR].access = access
         return app
-    door = app[DOOR] = Door(server_name, token or None, frozenset(open_paths), error_body)
+    door = app[DOOR] = Door(server_name, access, frozenset(open_paths), error_body, scope, scopes or {})
 
     @web.middleware
     async def middleware(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -153,7 +167,7 @@ async def start(
     app: web.Application,
     host: str = "127.0.0.1",
     port: int = 0,
-    token: str | None = None,
+    token: Access | str | None = None,
     *,
     grace_s: float = GRACE_S,
     cancel_on_disconnect: bool = True,
@@ -166,9 +180,16 @@ async def start(
     Raises `BadRequest` for an address that cannot or must not be bound, `Conflict` for a port in use.
     """
     harden(app, "server", token)
-    auth.require_token_beyond_loopback(host, app[DOOR].token)
+    auth.require_token_beyond_loopback(host, app[DOOR].access)
     runner = web.AppRunner(
-        app, access_log=None, handler_cancellation=cancel_on_disconnect, shutdown_timeout=grace_s * 0.6
+        app,
+        access_log=None,
+        handler_cancellation=cancel_on_disconnect,
+        shutdown_timeout=grace_s * 0.6,
+        keepalive_timeout=IDLE_S,
+        max_line_size=MAX_LINE_BYTES,
+        max_field_size=MAX_LINE_BYTES,
+        max_headers=MAX_HEADERS,
     )
     await runner.setup()
     try:
@@ -200,7 +221,7 @@ def run(
     app: web.Application,
     host: str = "127.0.0.1",
     port: int = 0,
-    token: str | None = None,
+    token: Access | str | None = None,
     announce: bool = True,
     *,
     grace_s: float = GRACE_S,
@@ -211,8 +232,9 @@ def run(
     """Serve `app` on uvloop until SIGTERM or SIGINT, or until the process `parent_pid` is gone.
 
     With `announce`, one JSON line on stdout says that the port is bound: {"ready": true, "url": …, "pid": …}.
-    Raises what `start` raises. Without a `token`, `PALAESTRA_TOKEN` or the secrets file count.
+    Raises what `start` raises. Without a `token`, what `Access.configured` finds counts.
     """
+    access = Access.configured() if token is None else token
 
     late = threading.Timer(grace_s, os._exit, (1,))  # a handler that ignores cancellation must not hold the process
     late.daemon = True
@@ -226,7 +248,7 @@ def run(
             app,
             host,
             port,
-            token or auth.secret(),
+            access,
             grace_s=grace_s,
             cancel_on_disconnect=cancel_on_disconnect,
             shared_with=shared_with,

@@ -79,7 +79,7 @@ def build_app(
     app.cleanup_ctx.append(_keep)
     if fleet is not None:
         join_fleet(app, fleet, services)
-    harden(app, "environment", config.token, max_body_bytes=config.max_body_bytes)
+    harden(app, "environment", config.token, max_body_bytes=config.max_body_bytes, scope="environment:verify")
     _measure(app[DOOR].metrics, routes)
     client.metrics = JudgeMetrics(app[DOOR].metrics)
     return app

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from gym_core.auth import without_secrets
 from gym_core.worker_main import LENGTH
 
 _BOOT = (
@@ -51,7 +52,7 @@ class Worker(asyncio.Protocol):
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what an author prints must not mix with what the service announces on stdout
                 start_new_session=True,
-                env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
+                env={**without_secrets(os.environ), **dict.fromkeys(_ONE_THREAD, "1")},
             )
         except BaseException:
             ours.close()

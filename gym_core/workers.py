@@ -6,7 +6,7 @@
 A pool is one class with its limits; the processes belong to a `Crew`, which any number of pools share (without one, a
 pool has its own). Workers are fresh interpreters, never forks of this one; each has one object of every class that it
 has met and runs one job at a time. Callers wait in the pool's own bounded queue (`Busy` when it is full, or when the
-wait gets too long); a caller that goes away leaves its job to finish alone. Workers die with this process.
+wait gets too long); the job of a caller that goes away is killed unless it ends soon. Workers die with this process.
 """
 
 from __future__ import annotations

@@ -146,6 +146,10 @@ class HybridModel(nn.Module):
             self._decode_plan = DecodePlan(self.config, self.embeddings, list(self.blocks()), self.norm_f, self.lm_head)
         return self._decode_plan.step(token_ids, cache, slots)
 
+    def forget_plan(self) -> None:
+        """Parameters were given other memory, which `decode` does not see by itself: join the weights again."""
+        self._decode_plan = None
+
     def layout(self, token_ids: Tensor, cu_seqlens: Tensor) -> PackedLayout:
         """The index maps of these sequences."""
         if token_ids.dim() != 1:

@@ -31,6 +31,7 @@ COMMANDS = {
     "sandbox": ("palaestra.commands.sandbox", "run untrusted programs for environments elsewhere"),
     "serve": ("palaestra.commands.serve", "serve a policy, OpenAI-compatible"),
     "show": ("palaestra.commands.runs_show", "show a stored run, or a rollout"),
+    "token": ("palaestra.commands.token", "make, exchange and take back the tokens that open servers"),
     "train": ("palaestra.commands.train", "train a policy from a recipe"),
 }
 

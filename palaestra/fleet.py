@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from gym_core import auth
+from gym_core.access import Access
 from gym_core.errors import BadRequest, Conflict, Unavailable
 from gym_core.serve import watch_parent
 
@@ -44,7 +45,7 @@ def serve_together(
 
     Announces itself as a single server does. Raises `Unavailable` when processes do not stay alive.
     """
-    auth.require_token_beyond_loopback(host, auth.secret())
+    auth.require_token_beyond_loopback(host, Access.configured())
     with tempfile.TemporaryDirectory(prefix="palaestra-fleet-") as folder, _taken(host, port) as taken:
         asyncio.run(_Fleet(arguments, size, host, taken.getsockname()[1], Path(folder), shares_secret).run(parent_pid))
 

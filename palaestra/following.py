@@ -15,6 +15,7 @@ import msgspec
 import uvloop
 from aiohttp import web
 
+from gym_core.access import Access
 from gym_core.errors import PalaestraError, Unavailable
 from gym_core.serve import Served, harden, start, watch_parent
 from gym_core.telemetry import logger
@@ -24,15 +25,15 @@ from palaestra.services import LOOK_EVERY_S, Handover, read_handover
 log = logger("policy")
 
 
-def follow(path: Path, host: str, port: int, token: str | None, parent_pid: int | None, **settings: object) -> None:
+def follow(path: Path, host: str, port: int, parent_pid: int | None, **settings: object) -> None:
     """Serve until SIGTERM. `settings` are the command line's and win over the hand-over's."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Follower(path, host, port, token, settings).run(parent_pid))
+        runner.run(_Follower(path, host, port, settings).run(parent_pid))
 
 
 class _Follower:
-    def __init__(self, path: Path, host: str, port: int, token: str | None, settings: dict[str, object]) -> None:
-        self._path, self._host, self._port, self._token, self._settings = path, host, port, token, settings
+    def __init__(self, path: Path, host: str, port: int, settings: dict[str, object]) -> None:
+        self._path, self._host, self._port, self._settings = path, host, port, settings
 
     async def run(self, parent_pid: int | None) -> None:
         stop = asyncio.Event()
@@ -56,20 +57,20 @@ class _Follower:
             await served.close()
 
     async def _serve(self, handover: Handover | None) -> Served:
-        served = await start(await self._app(handover), self._host, self._port, self._token)
+        served = await start(await self._app(handover), self._host, self._port)
         self._port = served.port
         return served
 
     async def _app(self, handover: Handover | None) -> web.Application:
         if handover is None:
-            return _waiting(f"no training run has handed over a policy at {self._path} yet", self._token)
+            return _waiting(f"no training run has handed over a policy at {self._path} yet")
         settings = {**handover.settings, **self._settings, "model_name": handover.name}
         try:
             config = policy_config(Path(handover.checkpoint), **settings)
-            app = await asyncio.to_thread(served_app, config, token=self._token)
+            app = await asyncio.to_thread(served_app, config)
         except PalaestraError as error:
             log.error("cannot serve %s: %s", handover.checkpoint, error.message)
-            return _waiting(f"{handover.checkpoint} cannot be served: {error.message}", self._token)
+            return _waiting(f"{handover.checkpoint} cannot be served: {error.message}")
         log.info("serving %s as %s", handover.checkpoint, handover.name)
         return app
 
@@ -83,7 +84,7 @@ async def _waited(stop: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-def _waiting(why: str, token: str | None) -> web.Application:
+def _waiting(why: str) -> web.Application:
     """A server that is up, and has no policy."""
     app = web.Application()
 
@@ -94,6 +95,6 @@ def _waiting(why: str, token: str | None) -> web.Application:
         return web.json_response({"status": "ok", "policy": None, "reason": why})
 
     app.router.add_get("/healthz", alive)
-    harden(app, "policy", token)
+    harden(app, "policy", Access.configured(), scope="policy:generate")
     app.router.add_route("*", "/{path:.*}", refuse)
     return app

@@ -18,7 +18,7 @@ TASKS_TIMEOUT_S = 120.0
 
 def connect(url: str, **options: Any) -> Client:
     """A client of one of our services, with the token they all share where one is set."""
-    return Client(url, token=auth.secret(), **options)
+    return Client(url, token=auth.own_token(), **options)
 
 
 def _parent() -> list[str]:

@@ -66,13 +66,17 @@ def find_checkpoint(path: Path) -> Path:
     )
 
 
-def served_app(config: PolicyConfig, *, token: str | None = None) -> web.Application:
-    """The policy server's app with a backend of its own, opened now and closed with the app."""
+def served_app(config: PolicyConfig) -> web.Application:
+    """The policy server's app with a backend of its own, opened now and closed with the app.
+
+    Whoever is configured may call it, also where it is served inside another program (DESIGN §5.10).
+    """
+    from gym_core.access import Access
     from policy_server.app import build_app
     from policy_server.launch import open_backend
 
     backend, tokenizer = open_backend(config)
-    app = build_app(backend, tokenizer, config, token=token)
+    app = build_app(backend, tokenizer, config, token=Access.configured())
 
     async def close(_: web.Application) -> None:
         await backend.close()

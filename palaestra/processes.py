@@ -46,8 +46,10 @@ class ServiceProcess:
             await self.process.wait()
 
 
-async def start_service(name: str, arguments: list[str], log_dir: Path) -> ServiceProcess:
-    """Start `palaestra ARGUMENTS` and wait until it listens.
+async def start_service(
+    name: str, arguments: list[str], log_dir: Path, ready_s: float = READY_TIMEOUT_S
+) -> ServiceProcess:
+    """Start `palaestra ARGUMENTS` and wait until it listens, at most `ready_s`.
 
     Raises `Unavailable` with the end of its log when it dies first, `DeadlineExceeded` when it stays silent.
     """
@@ -60,12 +62,12 @@ async def start_service(name: str, arguments: list[str], log_dir: Path) -> Servi
         )
     assert process.stdout is not None
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), READY_TIMEOUT_S)
+        line = await asyncio.wait_for(process.stdout.readline(), ready_s)
     except TimeoutError:
         process.kill()
         await process.wait()
         raise DeadlineExceeded(
-            f"the {name} service said nothing for {READY_TIMEOUT_S:.0f} s", stage="start", hint=f"its log: {log_path}"
+            f"the {name} service said nothing for {ready_s:.0f} s", stage="start", hint=f"its log: {log_path}"
         ) from None
     if not line:
         code = await process.wait()

@@ -39,6 +39,12 @@ def _refuse_layout(recipe: Recipe) -> None:
             field="layout.dp",
             hint="--set layout.dp=1, or more",
         )
+    if processes > 1 and recipe.policy.transport not in ("auto", "disk"):
+        raise BadRequest(
+            f"a learner over {processes} processes publishes by disk, not by {recipe.policy.transport}",
+            field="policy.transport",
+            hint="policy.transport=auto",
+        )
     if processes > 1 and recipe.arm == "sft":
         raise BadRequest("the `sft` arm is more warm start, which runs in one process", field="layout")
     if processes > 1 or recipe.layout.ep > 1:

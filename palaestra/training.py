@@ -34,6 +34,7 @@ from palaestra.run_folder import RunFolder, grpo_cpu_seconds
 from palaestra.services import WEIGHTS, Services, hand_over
 from palaestra.stage import DEADLINE_S
 from palaestra.summary import finish
+from trainer import transports
 from trainer.collect import AgentPool, Row
 from trainer.config import Recipe
 from trainer.evaluate import Evaluation
@@ -265,8 +266,10 @@ async def _connect(line: Line) -> None:
     line.publisher = WeightPublisher(
         policy_client,
         probe_rows(vocab_size, seed=recipe.seed),
+        transport=_transport(line),
+        switch=recipe.policy.switch,
         gate=recipe.grpo.mismatch_gate,
-        directory=_weights_folder(line),
+        timeout_s=recipe.policy.publish_s,
     )
     stack.push_async_callback(line.publisher.close)
     line.heldout_rows = await heldout_rows(line.environment_urls, recipe)
@@ -328,13 +331,22 @@ async def _policy(line: Line) -> str:
     return str(await line.policy.call("url"))
 
 
-def _weights_folder(line: Line) -> Path | None:
-    """A folder that the named policy server sees too; None for one of the publisher's own."""
-    if not line.services.policy:
-        return None
-    folder = Path(line.services.shared).absolute() / WEIGHTS
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _transport(line: Line) -> transports.Transport:
+    """How weights reach the policy server. `auto` takes the fastest that the run allows."""
+    if line.services.policy:  # a server of its own, which shares a folder with us
+        folder = Path(line.services.shared).absolute() / WEIGHTS
+        folder.mkdir(parents=True, exist_ok=True)
+        return transports.Disk(folder)
+    name = line.recipe.policy.transport
+    if name == "auto":
+        name = "shared_memory"
+        if line.recipe.layout.processes > 1:
+            name = "disk"
+        elif isinstance(line.placement, LocalPlacement):
+            name = "in_process"
+        elif os.environ.get("RAY_ADDRESS"):  # learner and policy may be on different machines
+            name = "http"
+    return transports.make(name)
 
 
 async def _evaluate(line: Line, name: str, model_dir: Path, recalled: Recall | None = None) -> dict[str, Evaluation]:

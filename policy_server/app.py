@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
 from aiohttp import web
 
+from gym_core.access import Access
 from gym_core.errors import BadRequest, ErrorInfo
 from gym_core.serve import DOOR, deadline_s, harden, json_reply, read_json
 from gym_core.telemetry import Metrics
@@ -22,11 +24,12 @@ from policy_server.engine import Engine
 from policy_server.params import refuse, require_model
 from policy_server.prompts import Prompts
 from policy_server.requests import Backend, WeightHolder
-from policy_server.score import score
+from policy_server.score import score, score_both
 from policy_server.token_routes import DetokenizeParams, TokenizeParams, detokenize, tokenize
 from policy_server.turns import read_turn, write_turn
 from policy_server.vllm.backend import VllmBackend
-from policy_server.weights import WeightsParams, load_weights
+from policy_server.weight_body import receive
+from policy_server.weights import Taken, WeightsParams, audit, load_weights
 
 _NOW = frozenset({"running", "waiting", "commands", "free_slots"})
 """What the engine's counts say of this moment; the others count from its start."""
@@ -35,13 +38,14 @@ BACKEND: web.AppKey[Backend] = web.AppKey("policy_backend", Backend)
 
 
 def build_app(
-    backend: Backend, tokenizer: Tokenizer, config: PolicyConfig | None = None, *, token: str | None = None
+    backend: Backend, tokenizer: Tokenizer, config: PolicyConfig | None = None, *, token: Access | str | None = None
 ) -> web.Application:
     """The app. The backend stays the caller's: started before, closed after."""
     app = web.Application()
     app[BACKEND] = backend
     Routes(backend, Prompts(tokenizer), config or PolicyConfig()).add_to(app)
-    harden(app, "policy", token, error_body=openai_error)
+    scopes = dict.fromkeys(("/weights", "/weights/body"), "policy:weights")
+    harden(app, "policy", token, error_body=openai_error, scope="policy:generate", scopes=scopes)
     if isinstance(backend, Engine | VllmBackend):
         _publish_stats(backend, app[DOOR].metrics)
     return app
@@ -62,9 +66,10 @@ def _stat(engine: Engine | VllmBackend, name: str) -> float:
 
 
 class ScoreParams(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Body of POST /score."""
+    """Body of POST /score; `decode` asks for the scores of decoding too."""
 
     token_ids: list[list[int]]
+    decode: bool = False
 
 
 class Routes:
@@ -85,6 +90,8 @@ class Routes:
             app.router.add_post(f"{prefix}/detokenize", self.detokenize)
         app.router.add_post("/score", self.score)
         app.router.add_post("/weights", self.weights)
+        app.router.add_post("/weights/body", self.weights_body)
+        app.router.add_get("/weights/checksums", self.weights_checksums)
 
     async def responses(self, request: web.Request) -> web.StreamResponse:
         if request.content_type == FRAME_TYPE:
@@ -149,21 +156,40 @@ class Routes:
 
     async def score(self, request: web.Request) -> web.Response:
         params: ScoreParams = await read_json(request, ScoreParams)
+        if params.decode:
+            scores, decoded, version = await score_both(self._engine(), params.token_ids)
+            return json_reply(
+                {"logprobs": _lists(scores), "decode_logprobs": _lists(decoded), "policy_version": version}
+            )
         if isinstance(self.backend, WeightHolder):
             scores, version = await self.backend.score(params.token_ids)
         else:
             scores, version = await score(self._engine(), params.token_ids)
-        return json_reply({"logprobs": [row.tolist() for row in scores], "policy_version": version})
+        return json_reply({"logprobs": _lists(scores), "policy_version": version})
 
     async def weights(self, request: web.Request) -> web.Response:
         params: WeightsParams = await read_json(request, WeightsParams)
-        if isinstance(self.backend, WeightHolder):
-            checksums = await self.backend.load_weights(params.path, params.version, params.checksums)
-        else:
-            checksums = await load_weights(self._engine(), params)
-        return json_reply({"version": self.backend.version, "checksums": checksums})
+        if not isinstance(self.backend, WeightHolder):
+            return json_reply(await load_weights(self._engine(), params))
+        if not params.path:
+            raise BadRequest("this engine takes its weights from disk", field="path", hint="publish by disk")
+        began = time.perf_counter()
+        checksums = await self.backend.load_weights(params.path, params.version, params.checksums)
+        seconds = {"switch": time.perf_counter() - began}
+        return json_reply(Taken(version=self.backend.version, checksums=checksums, seconds=seconds))
+
+    async def weights_body(self, request: web.Request) -> web.Response:
+        return json_reply(await receive(self._engine(), request))
+
+    async def weights_checksums(self, _: web.Request) -> web.Response:
+        version, checksums = await audit(self._engine())
+        return json_reply({"version": version, "checksums": checksums})
 
     def _engine(self) -> Engine:
+        if isinstance(self.backend, WeightHolder):
+            raise BadRequest(
+                "the engine behind this server cannot do that", hint="publish by disk, score without decode"
+            )
         if not isinstance(self.backend, Engine):
             raise BadRequest("this server forwards to an upstream and holds no weights itself", hint="ask the upstream")
         return self.backend
@@ -172,8 +198,12 @@ class Routes:
         return deadline_s(request, self.config.deadline_s)
 
 
+def _lists(rows: list[np.ndarray]) -> list[list[float]]:
+    return [row.tolist() for row in rows]
+
+
 def openai_error(info: ErrorInfo, status: int) -> dict[str, Any]:
     """OpenAI's error body with our keys in it."""
     kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
-    kind = "authentication_error" if status == 401 else kind
+    kind = {401: "authentication_error", 403: "permission_error"}.get(status, kind)
     return {"error": {**msgspec.to_builtins(info), "type": kind, "param": info.field or None}}

@@ -30,6 +30,9 @@ from policy_server.watch import TextStream
 
 log = logging.getLogger(__name__)
 
+_SWITCH_GRACE_S = 5.0
+"""An exchange that has begun in time may take so much longer before it counts as lost."""
+
 _MAX_CRASHES, _CRASH_WINDOW_S = 5, 60.0
 """So many crashes of the thread within so many seconds, and the engine stays closed."""
 
@@ -62,6 +65,7 @@ class Engine:
         self.model, self.model_name, self.max_length = model, model_name, max_length
         self.vocab_size: int = model.config.vocab_size
         self._num_threads, self._grammars = num_threads, grammars
+        self.make_cache = make_cache
         cache = make_cache(num_slots + num_prefixes)
         self._new_scheduler = partial(Scheduler, num_slots, max_waiting)
         self._new_runner = partial(
@@ -81,6 +85,7 @@ class Engine:
         self._crashes: deque[float] = deque(maxlen=_MAX_CRASHES)
         self._inbox: deque[Job] = deque()
         self._commands: deque[tuple[Callable[[], Any], Callable[[Any, Exception | None], None]]] = deque()
+        self._drains: deque[tuple[Callable[[], Any], Callable[[Any, Exception | None], None], float]] = deque()
         self._outbox: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
         self._done: list[tuple[Job, PalaestraError | None]] = []
         self._wake = threading.Condition()
@@ -106,6 +111,7 @@ class Engine:
             "running": scheduler.num_running,
             "waiting": scheduler.num_waiting + len(self._inbox),
             "commands": len(self._commands),
+            "drains": len(self._drains),
             "free_slots": scheduler.num_slots - scheduler.num_running,
             "sampled_tokens": runner.num_sampled,
             "prefilled_tokens": runner.reader.num_read,
@@ -167,15 +173,41 @@ class Engine:
             self._wake.notify()
         return await future
 
-    async def exchange(self, load: Callable[[], Any], version: int) -> Any:
-        """`load` new weights into the model between two steps; from then on tokens are of `version`."""
+    async def exchange(
+        self, load: Callable[[], Any], version: int, *, drain: bool = False, timeout_s: float | None = None
+    ) -> Any:
+        """`load` new weights into the model between two steps; from then on tokens are of `version`.
+
+        With `drain` requests that have begun are completed first, and none begins until then: no request has tokens
+        of two versions. Raises `DeadlineExceeded`, the old weights served on, when `timeout_s` passes before the
+        exchange begins.
+        """
+        end = math.inf if timeout_s is None else time.monotonic() + timeout_s
 
         def swap() -> Any:
+            if time.monotonic() > end:
+                raise _late(drain, timeout_s or 0.0)
             value = load()
             self._runner.new_weights(version)
             return value
 
-        return await self.between_steps(swap)
+        work = self._drained(swap, end) if drain else self.between_steps(swap)
+        try:
+            async with asyncio.timeout(None if timeout_s is None else timeout_s + _SWITCH_GRACE_S):
+                return await work
+        except TimeoutError:
+            raise _late(drain, timeout_s or 0.0) from None
+
+    async def _drained(self, function: Callable[[], Any], end: float) -> Any:
+        """Run a function once no request has begun; called all the same when `end` has passed."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        settle = lambda value, error: self._post(loop, _set, future, value, error)  # noqa: E731
+        with self._wake:
+            self._require_open()
+            self._drains.append((function, settle, end))
+            self._wake.notify()
+        return await future
 
     async def close(self) -> None:
         """Stop after the current step; whatever is unfinished gets `Unavailable`."""
@@ -231,7 +263,7 @@ class Engine:
     def _wait(self) -> bool:
         """Sleep until there is something to do; False when closing."""
         with self._wake:
-            while not (self._closing or self._commands or self._inbox or self._scheduler.busy):
+            while not (self._closing or self._commands or self._drains or self._inbox or self._scheduler.busy):
                 self._wake.wait()
             return not self._closing
 
@@ -244,10 +276,22 @@ class Engine:
             self._scheduler.submit(job)
             self._next_deadline = min(self._next_deadline, job.deadline)
         self._drop(time.monotonic())
-        self._runner.preempt(*self._scheduler.missing())
-        self._runner.admit(self._scheduler.admit(self._runner.reader.room, self._runner.reader.reads))
+        self._exchange_drained()
+        begun_only = bool(self._drains)
+        if not begun_only:
+            self._runner.preempt(*self._scheduler.missing())
+        self._runner.admit(self._scheduler.admit(self._runner.reader.room, self._runner.reader.reads, begun_only))
         self._runner.prefill()
         self._runner.decode()
+
+    def _exchange_drained(self) -> None:
+        """Run what waits for the requests that have begun, once there are none, or too late."""
+        while self._drains:
+            function, settle, end = self._drains[0]
+            if time.monotonic() <= end and any(job.num_started for job in self._live):
+                return
+            self._drains.popleft()
+            _run(function, settle)
 
     def _drop(self, now: float) -> None:
         """End the jobs that were taken back or are late."""
@@ -292,7 +336,18 @@ class Engine:
             self._finish(job, closed)
         while self._commands:
             self._commands.popleft()[1](None, closed)
+        while self._drains:
+            self._drains.popleft()[1](None, closed)
         self._deliver()
+
+
+def _late(drain: bool, timeout_s: float) -> DeadlineExceeded:
+    what = "requests were still running" if drain else "the engine was busy with one step"
+    return DeadlineExceeded(
+        f"the weights were not exchanged within {timeout_s:g} s: {what}",
+        stage="drain" if drain else "switch",
+        hint="the old weights are served on",
+    )
 
 
 def _run(function: Callable[[], Any], settle: Callable[[Any, Exception | None], None]) -> None:

@@ -182,8 +182,27 @@ class Scheduler:
             self._waiting = [entry for entry in self._waiting if entry[2] is not job]
             heapq.heapify(self._waiting)
 
-    def admit(self, prefill_tokens: int, is_read: Callable[[np.ndarray], bool] = lambda _: False) -> list[Admission]:
-        """Jobs that enter now, until `prefill_tokens` of prompts are reached; a prompt that `is_read` costs nothing."""
+    def admit(
+        self,
+        prefill_tokens: int,
+        is_read: Callable[[np.ndarray], bool] = lambda _: False,
+        begun_only: bool = False,
+    ) -> list[Admission]:
+        """Jobs that enter now, until `prefill_tokens` of prompts are reached; a prompt that `is_read` costs nothing.
+
+        With `begun_only` jobs of which no sample has begun stay where they are, and hold up nobody.
+        """
+        if not begun_only:
+            return self._admit(prefill_tokens, is_read)
+        held = [entry for entry in self._waiting if not entry[2].num_started]
+        self._waiting = [entry for entry in self._waiting if entry[2].num_started]
+        heapq.heapify(self._waiting)
+        admissions = self._admit(prefill_tokens, is_read)
+        self._waiting += held
+        heapq.heapify(self._waiting)
+        return admissions
+
+    def _admit(self, prefill_tokens: int, is_read: Callable[[np.ndarray], bool]) -> list[Admission]:
         admissions: list[Admission] = []
         while self._waiting:
             job = self._waiting[0][2]

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from gym_core.errors import BadRequest, PalaestraError
 from gym_core.nearest import hint
 from gym_core.seeds import derive, rng
-from model import checkpoint
+from model import checkpoint, weight_layout
 from model.config import HybridConfig
 from model.routing import replay_experts
 from model.stack import HybridModel
@@ -39,6 +39,7 @@ from trainer.metrics import Metrics
 from trainer.mismatch import ImportancePolicy, Mismatch
 from trainer.objective import kl_to_reference, normaliser, surrogate
 from trainer.pack import MicroBatch, Sample, pack
+from trainer.weight_ring import Offer, WeightRing
 
 AUDITED = 16
 """Samples whose mismatch is measured in a step that has nothing to learn from."""
@@ -59,6 +60,7 @@ class Learner:
         self.phase = ""
         self.reference: HybridModel | None = None
         self.optimizer = optim.OptimizerSet([])
+        self._rings: dict[bool, WeightRing] = {}
 
     def begin(self, phase: str, lr: float) -> None:
         """Enter a phase with a fresh optimizer: `sft` (Muon and AdamW) or `grpo` (AdamW, router weights frozen)."""
@@ -336,6 +338,20 @@ class Learner:
     def write_model(self, directory: Path, also: Callable[[Path], None] | None = None) -> None:
         """The model under its released names; `also` writes beside it before the folder is in place."""
         checkpoint.save_pretrained(self.model, directory, also)
+
+    def offer_weights(self, shared: bool) -> Offer:
+        """Write every parameter and buffer into memory that a policy server can adopt; see `WeightRing`."""
+        if shared not in self._rings:
+            self._rings[shared] = WeightRing(self.model, shared)
+        return self._rings[shared].write()
+
+    def settle_weights(self, shared: bool, taken: bool | None) -> None:
+        """Whether the last offer is served now; None where nobody knows."""
+        self._rings[shared].settle(taken)
+
+    def weight_checksums(self) -> dict[str, str]:
+        """`weight_layout.checksums` of every parameter and buffer."""
+        return weight_layout.checksums(checkpoint.state_tensors(self.model))
 
     def save(self, directory: str | Path) -> None:
         """Model and optimizer into a directory that exists."""

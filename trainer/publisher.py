@@ -1,20 +1,19 @@
 """New weights into the policy server, and proof that they arrived.
 
-    learner ──export──▶ safetensors on tmpfs ──POST /weights {path, version, checksums}──▶ policy server
-       └──────────── the same probe tokens scored by both (POST /score): the canary ────────────┘
+    learner ──transport──▶ policy server            (trainer/transports.py: write, switch, verify)
+       └── the same probe tokens scored by both, read at once and decoded one by one (POST /score): the canary ──┘
 
-The server answers the checksums of what it loaded; they must be the learner's, tensor for tensor, no more, no less.
-Then served and trained log-probabilities of fixed probes must agree to a gate. Anything else is a typed error, and
-no batch is sampled from weights that are not the learner's.
+The checksums of what is served must be the learner's, tensor for tensor, buffers included, no more, no less. Then
+served and trained log-probabilities of fixed probes must agree to a gate. Anything else is a typed error that ends the
+run: no batch is sampled from weights that are not the learner's.
 """
 
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -22,12 +21,9 @@ import numpy as np
 from gym_core.client import Client
 from gym_core.errors import PalaestraError
 from trainer.placement import Handle
+from trainer.transports import Disk, Phases, PublishFault, Transport
 
-
-class PublishFault(PalaestraError):
-    """The policy server does not hold the weights that were sent."""
-
-    code: ClassVar[str] = "publish_fault"
+__all__ = ["CanaryFault", "PublishFault", "WeightPublisher", "probe_rows"]
 
 
 class CanaryFault(PalaestraError):
@@ -36,20 +32,19 @@ class CanaryFault(PalaestraError):
     code: ClassVar[str] = "canary_fault"
 
 
-class _Loaded(msgspec.Struct):
-    version: int
-    checksums: dict[str, str]
-
-
 class _Scored(msgspec.Struct):
     logprobs: list[list[float]]
     policy_version: int
+    decode_logprobs: list[list[float]] = []
 
 
 class WeightPublisher:
     """`publish(learner, version)` returns once the policy server provably serves the learner's weights.
 
-    `directory` must be one that both sides see (default: a new one on tmpfs). `probes` are token id lists.
+    `transport` None is a file in `directory`, which both sides see (default: a new one on tmpfs). `probes` are token
+    id lists. `switch`: between two tokens, or once the running requests are complete. `decode`: the
+    canary decodes too, which vLLM's engine cannot. Every phase has `timeout_s`;
+    `seconds` tells how long each of the last publication took.
     """
 
     def __init__(
@@ -57,81 +52,69 @@ class WeightPublisher:
         client: Client,
         probes: Sequence[Sequence[int]],
         *,
+        transport: Transport | None = None,
+        switch: Literal["between_tokens", "drain"] = "between_tokens",
         gate: float = 1.001,
+        decode: bool = True,
         directory: Path | None = None,
         timeout_s: float = 60.0,
     ) -> None:
         self._client, self._gate, self._timeout_s = client, gate, timeout_s
         self._probes = [list(probe) for probe in probes]
-        self._owned = None if directory else tempfile.TemporaryDirectory(prefix="palaestra-weights-", dir=_tmpfs())
-        self._directory = directory or Path(self._owned.name)  # type: ignore[union-attr]
+        self._transport = transport or Disk(directory)
+        self._switch, self._decode = switch, decode
+        self.seconds: dict[str, float] = {}
 
     async def publish(self, learner: Handle, version: int) -> dict[str, float]:
-        """Publish and check. Raises PublishFault, CanaryFault or the client's errors; returns metrics."""
-        path = self._directory / f"weights-{version}.safetensors"
-        try:
-            checksums = await learner.call("export", str(path))
-            request = {"path": str(path), "version": version, "checksums": checksums}
-            reply = await self._post("/weights", request, _Loaded)
-            _compare(checksums, reply, version)
-        finally:
-            path.unlink(missing_ok=True)
-        return await self._canary(learner, version)
+        """Publish and check. Raises PublishFault, CanaryFault or the client's errors; returns metrics.
+
+        `DeadlineExceeded` names the phase that was too slow in its `stage`.
+        """
+        phases = Phases(self._timeout_s)
+        self.seconds = phases.seconds
+        order = {"version": version, "switch": self._switch, "switch_s": self._timeout_s}
+        await self._transport.deliver(learner, self._client, order, phases)
+        async with phases("canary"):
+            return await self._canary(learner, version)
 
     async def _canary(self, learner: Handle, version: int) -> dict[str, float]:
         if not self._probes:
             return {}
         ours = await learner.call("score", self._probes)
-        reply = await self._post("/score", {"token_ids": self._probes}, _Scored)
+        body = {"token_ids": self._probes, "decode": self._decode}
+        reply: _Scored = await self._client.post_json(
+            "/score", body, _Scored, timeout_s=self._timeout_s, idempotent=True
+        )
         if reply.policy_version != version:
-            raise CanaryFault(
-                f"the server scored with version {reply.policy_version}, {version} was published",
-                stage="canary",
-                server="policy",
-            )
-        if [len(row) for row in reply.logprobs] != [len(probe) for probe in self._probes]:
-            raise CanaryFault("the server's scores are not of the probes' lengths", stage="canary", server="policy")
-        theirs = np.concatenate([np.asarray(row[1:], np.float64) for row in reply.logprobs])
-        difference = np.abs(theirs - np.concatenate([np.asarray(row[1:], np.float64) for row in ours]))
+            raise _canary_fault(f"the server scored with version {reply.policy_version}, {version} was published")
+        metrics: dict[str, float] = {}
+        asked = (("canary", reply.logprobs), ("canary_decode", reply.decode_logprobs))
+        for name, theirs in asked if self._decode else asked[:1]:
+            error, largest = self._agree(name, ours, theirs)
+            metrics |= {f"publish/{name}_error": error, f"publish/{name}_abs_diff_max": largest}
+        return metrics
+
+    def _agree(self, name: str, ours: Sequence[Any], theirs: list[list[float]]) -> tuple[float, float]:
+        """(mean of exp |difference|, largest difference). Raises CanaryFault beyond the gate."""
+        if [len(row) for row in theirs] != [len(probe) for probe in self._probes]:
+            raise _canary_fault(f"the server's scores ({name}) are not of the probes' lengths")
+        served, trained = (np.concatenate([np.asarray(row[1:], np.float64) for row in rows]) for rows in (theirs, ours))
+        difference = np.abs(served - trained)
         error = float(np.exp(difference).mean())
         if not error <= self._gate:
-            raise CanaryFault(
-                f"canary error is {error:.6g}, the gate is {self._gate:.6g} "
+            raise _canary_fault(
+                f"{name.replace('_', ' ')} error is {error:.6g}, the gate is {self._gate:.6g} "
                 f"(largest difference {difference.max():.4g})",
-                stage="canary",
-                server="policy",
                 hint="the checksums agree, so it is the server's numerics, a cache of old weights, or another config",
             )
-        return {"publish/canary_error": error, "publish/canary_abs_diff_max": float(difference.max())}
-
-    async def _post(self, path: str, body: dict[str, Any], kind: type[Any]) -> Any:
-        return await self._client.post_json(path, body, kind, timeout_s=self._timeout_s, idempotent=True)
+        return error, float(difference.max())
 
     async def close(self) -> None:
-        if self._owned is not None:
-            self._owned.cleanup()
+        await self._transport.close()
 
 
-def _compare(ours: dict[str, str], reply: _Loaded, version: int) -> None:
-    """Raises PublishFault naming the first tensors that differ."""
-    missing = sorted(set(ours) - set(reply.checksums))
-    extra = sorted(set(reply.checksums) - set(ours))
-    wrong = sorted(name for name in set(ours) & set(reply.checksums) if ours[name] != reply.checksums[name])
-    faults = [f"{len(names)} {what} ({', '.join(names[:3])})" for what, names in
-              (("not loaded", missing), ("unknown to the learner", extra), ("different", wrong)) if names]  # fmt: skip
-    if reply.version != version:
-        faults.append(f"version {reply.version} instead of {version}")
-    if faults:
-        raise PublishFault(
-            f"the policy server does not hold version {version}: " + "; ".join(faults),
-            stage="weights",
-            server="policy",
-            hint="nothing was sampled from them; check that both sides run the same model code",
-        )
-
-
-def _tmpfs() -> str | None:
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+def _canary_fault(message: str, hint: str = "") -> CanaryFault:
+    return CanaryFault(message, stage="canary", server="policy", hint=hint)
 
 
 def probe_rows(vocab_size: int, *, count: int = 4, length: int = 48, seed: int = 0) -> list[list[int]]:

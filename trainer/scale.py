@@ -39,6 +39,8 @@ class PolicyRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `deterministic`: each sample is computed by itself, so a run that was killed ends with the bits of one that was not.
     `max_length`: tokens of prompt and answer together; 0 for whatever the policy server takes by default.
+    `transport`: how it gets new weights (`trainer/transports.py`); `auto` is memory of the process where both live in
+    one, else shared memory. `switch`: when it takes them; `publish_s`: seconds for each phase of it.
     """
 
     engine: Literal["embedded", "vllm"] = "embedded"
@@ -46,8 +48,13 @@ class PolicyRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     memory_share: float = 0.5
     deterministic: bool = False
     max_length: int = 0
+    transport: Literal["auto", "in_process", "shared_memory", "http", "disk"] = "auto"
+    switch: Literal["between_tokens", "drain"] = "between_tokens"
+    publish_s: float = 60.0
 
     def __post_init__(self) -> None:
+        if not self.publish_s > 0.0:
+            raise ValueError(f"`publish_s` must be positive, not {self.publish_s}")
         if self.tp < 1 or self.max_length < 0:
             raise ValueError(f"`tp` is 1 or more and `max_length` 0 or more, not {self.tp, self.max_length}")
         if not 0.0 < self.memory_share < 1.0:

@@ -25,8 +25,9 @@ from agent_server.nemo_gym.config import HeadConfig
 from agent_server.nemo_gym.names import global_config, instances
 from agent_server.nemo_gym.rows import as_asked, failure_text, measured, result_row
 from gym_core import headers
+from gym_core.access import Access
 from gym_core.aggregate import aggregate
-from gym_core.client import Client, Response
+from gym_core.client import Client, Response, Token
 from gym_core.errors import BadRequest, ErrorInfo, PalaestraError, UnknownName
 from gym_core.requests import AggregateRequest
 from gym_core.serve import harden, json_reply, parse_json, read_json
@@ -36,8 +37,11 @@ COOKIE = "palaestra_session_"
 _KEPT = (hdrs.CONTENT_TYPE, headers.TOOL, hdrs.RETRY_AFTER)
 
 
-def build_head(config: HeadConfig, *, token: str | None = None) -> web.Application:
-    """The head as an application. Raises `BadRequest` where it is told of no environment."""
+def build_head(config: HeadConfig, *, token: Token = None, access: Access | None = None) -> web.Application:
+    """The head as an application: `token` is what it shows, `access` who may call it (else a `token` that is text).
+
+    Raises `BadRequest` where it is told of no environment.
+    """
     if not config.environments:
         raise BadRequest(
             "a head needs an environment", field="environments", hint="--env math=http://127.0.0.1:8200/math"
@@ -55,14 +59,15 @@ def build_head(config: HeadConfig, *, token: str | None = None) -> web.Applicati
         app.router.add_post(path, head.policy)
     app.router.add_post("/{route}", head.environment)
     app.cleanup_ctx.append(head.open)
-    harden(app, SERVER, token, error_body=_error_body)
+    guard = access or Access.of(token if isinstance(token, str) else None)
+    harden(app, SERVER, guard, error_body=_error_body, scope="rollouts:run")
     return app
 
 
 class _Head:
     """The handlers, and the clients that they pass requests on with."""
 
-    def __init__(self, config: HeadConfig, token: str | None) -> None:
+    def __init__(self, config: HeadConfig, token: Token) -> None:
         self._config = config
         self._token = token
 

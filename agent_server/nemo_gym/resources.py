@@ -23,7 +23,7 @@ from aiohttp import hdrs
 
 from agent_server.responses import full_response
 from gym_core import headers as names
-from gym_core.client import Client, Response
+from gym_core.client import Body, Client, Response
 from gym_core.contracts import RUN_KEY, Grading
 from gym_core.errors import BadSession, EnvironmentFault, JudgeFault, UnknownName
 
@@ -146,9 +146,7 @@ class ResourcesServer(Client):
         episode.cookies.update(_set_cookies(reply))
         return reply
 
-    def _prepare(
-        self, body: Any, headers: Mapping[str, str] | None, idempotent: bool
-    ) -> tuple[bytes | None, dict[str, str]]:
+    def _prepare(self, body: Any, headers: Mapping[str, str] | None, idempotent: bool) -> tuple[Body, dict[str, str]]:
         # `null` and text are arguments too: only what is wrapped is encoded, whatever it is.
         data = msgspec.json.encode(body.value) if isinstance(body, _Json) else body
         sent = {hdrs.CONTENT_TYPE: "application/json", **(headers or {})}

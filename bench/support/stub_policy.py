@@ -18,8 +18,41 @@ from gym_core.tokens import FRAME_TYPE, TokenTrace, encode_segment, pack_frame
 TEXT = "A"
 
 
-def frames(tokens: int) -> web.Application:
-    """Answers `/v1/responses` with one ready-made frame."""
+def frames(tokens: int, calls_first: bool = False) -> web.Application:
+    """Answers `/v1/responses` with one ready-made frame; `calls_first` with a tool call where no tool has answered."""
+    body = _frame(tokens, _MESSAGE, "start")
+    call, rest = _frame(tokens, _CALL, "start"), _frame(tokens, _MESSAGE, "")
+
+    async def turn(request: web.Request) -> web.Response:
+        asked = await request.read()
+        if calls_first:
+            return web.Response(body=rest if b'"function_call_output"' in asked else call, content_type=FRAME_TYPE)
+        return web.Response(body=body, content_type=FRAME_TYPE)
+
+    app = web.Application()
+    app.router.add_post("/v1/responses", turn)
+    return app
+
+
+_MESSAGE = {
+    "type": "message",
+    "id": "msg_stub",
+    "role": "assistant",
+    "status": "completed",
+    "content": [{"type": "output_text", "text": TEXT, "annotations": []}],
+}
+_CALL = {
+    "type": "function_call",
+    "id": "fc_stub",
+    "call_id": "call_stub",
+    "name": "company_directory_find_email_address",
+    "arguments": '{"name": "a"}',
+    "status": "completed",
+}
+
+
+def _frame(tokens: int, item: dict[str, object], began: str) -> bytes:
+    """A turn that says `item` in so many tokens."""
     ids = np.arange(tokens, dtype=np.int32) % 1000
     mask = np.arange(tokens) >= min(32, tokens // 2)
     segment = encode_segment(
@@ -29,31 +62,15 @@ def frames(tokens: int) -> web.Application:
         "response": {
             "id": "resp_stub",
             "object": "response",
-            "output": [
-                {
-                    "type": "message",
-                    "id": "msg_stub",
-                    "role": "assistant",
-                    "status": "completed",
-                    "content": [{"type": "output_text", "text": TEXT, "annotations": []}],
-                }
-            ],
+            "output": [item],
             "usage": {"input_tokens": 32, "output_tokens": int(mask.sum())},
         },
-        "began": "start",
+        "began": began,
         "finish_reason": "stop",
         "policy_version_min": 1,
         "policy_version_max": 1,
     }
-    body = pack_frame(msgspec.json.encode(head), segment)
-
-    async def turn(request: web.Request) -> web.Response:
-        await request.read()
-        return web.Response(body=body, content_type=FRAME_TYPE)
-
-    app = web.Application()
-    app.router.add_post("/v1/responses", turn)
-    return app
+    return pack_frame(msgspec.json.encode(head), segment)
 
 
 def openai(tokens: int) -> web.Application:
@@ -95,11 +112,12 @@ def openai(tokens: int) -> web.Application:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mode", choices=["frames", "openai"], default="frames")
+    parser.add_argument("--mode", choices=["frames", "openai", "workplace"], default="frames")
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--parent-pid", type=int)
     options = parser.parse_args()
-    app = frames(options.tokens) if options.mode == "frames" else openai(options.tokens)
+    tools_first = options.mode == "workplace"
+    app = openai(options.tokens) if options.mode == "openai" else frames(options.tokens, tools_first)
     run(app, parent_pid=options.parent_pid)
 
 

@@ -170,6 +170,13 @@ class Desk:
         self.writes += bool(found)
         return bool(found)
 
+    def of_world(self, table: str, position: int) -> tuple[Any, ...]:
+        """The values of a row of the world, as they were before the session."""
+        found: tuple[Any, ...] = self._db.execute(
+            f"SELECT {_NAMES[table]} FROM base.{table} WHERE position = ?", (position,)
+        ).fetchone()
+        return found
+
     def overlay(self, table: str) -> list[tuple[int, int, tuple[Any, ...]]]:
         """What the session touched, in order: (position, gone, values). New rows have positions `is_new` knows."""
         found = self._db.execute(f"SELECT position, gone, {_NAMES[table]} FROM main.{table} ORDER BY position")

@@ -134,7 +134,7 @@ class RemoteRunner:
 
     def _once(self, method: str, path: str, body: bytes, left: float) -> tuple[int, dict[str, str], bytes]:
         sent = {"Content-Type": FRAME_TYPE, headers.DEADLINE: f"{left:.3f}"}
-        if token := auth.secret():
+        if token := auth.sandbox_token():
             sent["Authorization"] = f"Bearer {token}"
         self._connection.timeout = left + GRACE_S
         if self._connection.sock is not None:

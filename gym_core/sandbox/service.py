@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from gym_core.access import Access
 from gym_core.errors import PalaestraError, TooLarge, Unavailable
 from gym_core.sandbox.door import Door, welcome
 from gym_core.sandbox.pool import MAX_ZYGOTES, Pool
@@ -56,7 +57,9 @@ class SandboxServiceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
             raise ValueError(f"queue_limit must be at least 1, not {self.queue_limit}")
 
 
-def build_app(supply: Supply, *, name: str, strong: bool, queue_limit: int, token: str | None) -> web.Application:
+def build_app(
+    supply: Supply, *, name: str, strong: bool, queue_limit: int, token: Access | str | None
+) -> web.Application:
     """The service over whatever `supply` puts into its pool; `name` and `strong` are what it says of its isolation."""
     app = web.Application()
     routes = _Routes(name, strong, queue_limit)
@@ -71,7 +74,7 @@ def build_app(supply: Supply, *, name: str, strong: bool, queue_limit: int, toke
     app.router.add_get("/", routes.about)
     app.router.add_get("/healthz", routes.healthz)
     app.router.add_post("/run", routes.run)
-    harden(app, "sandbox", token)
+    harden(app, "sandbox", token, scope="sandbox:run")
     metrics = app[DOOR].metrics
     for what, read in (
         ("palaestra_sandboxes", lambda: routes.pool.size),

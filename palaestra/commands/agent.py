@@ -24,6 +24,9 @@ def command() -> None:
 @click.option(
     "--env", "environments", multiple=True, metavar="NAME=URL", help="an environment service; repeat for more"
 )
+@click.option(
+    "--embed", "embedded", multiple=True, metavar="NAME|PATH", help="an environment in this process; repeat for more"
+)
 @click.option("--policy", "policy_url", default="", help="URL of the policy server")
 @click.option("--store", default=None, help="where rollouts are kept: a path or a database URL")
 @click.option("--dashboard", is_flag=True, help="show the store's runs at /dashboard/")
@@ -33,6 +36,7 @@ def command() -> None:
 @listen_options
 def serve(
     environments: tuple[str, ...],
+    embedded: tuple[str, ...],
     policy_url: str,
     store: str | None,
     dashboard: bool,
@@ -45,9 +49,11 @@ def serve(
     from agent_server.app import build_app
     from agent_server.config import AgentConfig
     from gym_core import auth
+    from gym_core.access import Access
     from gym_core.config import load
     from gym_core.errors import BadRequest
     from gym_core.serve import run
+    from palaestra.commands.env_serve import environment_app
 
     overrides: dict[str, object] = {}
     if environments:
@@ -59,11 +65,15 @@ def serve(
     config = load(AgentConfig, file=config_file, section="agent", overrides=overrides)
     if not config.policy_url:
         raise BadRequest("the agent server needs a policy", field="policy_url", hint="--policy http://127.0.0.1:8000")
-    token = auth.secret()
-    app = build_app(config, token=token)
+    app = build_app(
+        config,
+        token=auth.own_token(),
+        access=Access.configured(),
+        embedded=environment_app(embedded, config_file) if embedded else None,
+    )
     if dashboard:
-        _mount_dashboard(app, config, token)
-    run(app, host=host, port=port, token=token, parent_pid=parent_pid)
+        _mount_dashboard(app, config, auth.secret())
+    run(app, host=host, port=port, parent_pid=parent_pid)
 
 
 def _mount_dashboard(app: web.Application, config: AgentConfig, token: str | None) -> None:

@@ -1,50 +1,129 @@
-"""`palaestra chat`: talk to a policy in the terminal."""
+"""`palaestra chat`: talk to a policy in the terminal, a checkpoint's or one that is served already."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 
 @click.command("chat")
-@click.argument("model", type=click.Path(exists=True, path_type=Path))
+@click.argument("model", metavar="MODEL|URL")
 @click.option("--temperature", default=0.0, show_default=True, help="0 is greedy")
 @click.option("--max-tokens", default=64, show_default=True)
 @click.option("--thinking/--no-thinking", default=False, show_default=True, help="let the policy think first")
 @click.option("--keep/--forget", default=False, show_default=True, help="keep the conversation between lines")
 @click.option("-m", "--message", "messages", multiple=True, help="say this and end; may be repeated")
 def command(
-    model: Path, temperature: float, max_tokens: int, thinking: bool, keep: bool, messages: tuple[str, ...]
+    model: str, temperature: float, max_tokens: int, thinking: bool, keep: bool, messages: tuple[str, ...]
 ) -> None:
-    """Talk to the policy of a checkpoint or a run. An empty line or Ctrl-D ends."""
-    asyncio.run(_chat(model, temperature, max_tokens, thinking, keep, messages))
+    """Talk to the policy of a checkpoint or a run, or to one served at URL. An empty line or Ctrl-D ends."""
+    body = {
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+        "chat_template_kwargs": {"enable_thinking": thinking},
+        "stream": True,
+    }
+    asyncio.run(_chat(model, body, keep, messages))
 
 
-async def _chat(
-    model: Path, temperature: float, max_tokens: int, thinking: bool, keep: bool, messages: tuple[str, ...]
-) -> None:
-    from gym_core.serve import start
-    from palaestra.house import connect
-    from palaestra.policies import policy_config, served_app
-
-    config = policy_config(model, num_slots=1)
-    async with await start(served_app(config)) as served, connect(served.url) as client:
+async def _chat(model: str, body: dict[str, Any], keep: bool, messages: tuple[str, ...]) -> None:
+    async with AsyncExitStack() as stack:
+        url = await _address(model, stack)
         history: list[dict[str, Any]] = []
         async for text in _lines(messages):
             history = [*(history if keep else []), {"role": "user", "content": text}]
-            body = {
-                "model": config.model_name,
-                "input": history,
-                "temperature": temperature,
-                "max_output_tokens": max_tokens,
-                "chat_template_kwargs": {"enable_thinking": thinking},
-            }
-            reply: Any = await client.post_json("/v1/responses", body)
-            _show(reply["output"])
-            history += reply["output"]
+            said = Reply()
+            async for delta in deltas(url, {**body, "messages": history}):
+                said.show(delta)
+            history.append(said.end())
+
+
+async def _address(model: str, stack: AsyncExitStack) -> str:
+    """Where the policy is served: the URL that was given, or a server of a checkpoint that ends with `stack`."""
+    if model.startswith(("http://", "https://")):
+        return model.rstrip("/").removesuffix("/v1")
+    from gym_core.errors import BadRequest
+    from gym_core.serve import start
+    from palaestra.policies import policy_config, served_app
+
+    if not Path(model).exists():
+        raise BadRequest(
+            f"there is no folder {model!r}", field="model", hint="a checkpoint, a run, or http://host:port"
+        )
+    served = await stack.enter_async_context(await start(served_app(policy_config(Path(model), num_slots=1))))
+    return served.url
+
+
+async def deltas(url: str, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """What each event of a streamed chat completion adds. Raises the server's typed error, or `Unavailable`."""
+    import aiohttp
+
+    from gym_core import auth
+    from gym_core.errors import PolicyFault, Unavailable
+    from gym_core.http_reply import error_of
+
+    token = auth.secret()
+    sent = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{url}/v1/chat/completions", json=body, headers=sent) as answer,
+        ):
+            if answer.status >= 300:
+                raise error_of(answer.status, answer.headers, await answer.read(), str(answer.url))
+            async for line in answer.content:
+                event = line.decode().strip().removeprefix("data: ")
+                if not event or event == "[DONE]":
+                    continue
+                said = msgspec.json.decode(event)
+                if "error" in said:
+                    raise PolicyFault(said["error"].get("message", "the policy failed"), stage="generate")
+                for choice in said.get("choices", []):
+                    yield choice["delta"]
+    except aiohttp.ClientError as error:
+        raise Unavailable(f"nobody answers at {url}: {error}", hint="is the policy server running?") from None
+
+
+class Reply:
+    """A reply as it is printed: the thinking dimmed and apart, tool calls by name, the answer plain."""
+
+    def __init__(self) -> None:
+        self._section = ""
+        self.content = ""
+        self.tool_calls: list[dict[str, Any]] = []
+
+    def show(self, delta: dict[str, Any]) -> None:
+        if thought := delta.get("reasoning_content"):
+            self._write("thinks", thought, dim=True)
+        if text := delta.get("content"):
+            self.content += text
+            self._write("policy", text)
+        for call in delta.get("tool_calls") or []:
+            self.tool_calls.append({name: value for name, value in call.items() if name != "index"})
+            if self._section == "calls":
+                click.echo()
+                self._section = ""
+            self._write("calls", f"{call['function']['name']}({call['function']['arguments']})")
+
+    def end(self) -> dict[str, Any]:
+        """The message, as history wants it."""
+        if self._section:
+            click.echo()
+        calls = {"tool_calls": self.tool_calls} if self.tool_calls else {}
+        return {"role": "assistant", "content": self.content, **calls}
+
+    def _write(self, section: str, text: str, dim: bool = False) -> None:
+        if section != self._section:
+            before = "\n" if self._section else ""
+            click.secho(f"{before}{section:<6} ", nl=False, dim=dim)
+            self._section = section
+        click.secho(text, nl=False, dim=dim)
 
 
 async def _lines(messages: tuple[str, ...]) -> Any:
@@ -59,17 +138,3 @@ async def _lines(messages: tuple[str, ...]) -> Any:
         if not text.strip():
             return
         yield text
-
-
-def _show(output: list[dict[str, Any]]) -> None:
-    """Thinking dimmed and apart, tool calls by name, the answer plain."""
-    from gym_core.reply import message_text
-
-    for item in output:
-        if item["type"] == "reasoning":
-            thought = "".join(part.get("text", "") for part in item.get("content") or item.get("summary") or [])
-            click.secho(f"thinks {thought}", dim=True)
-        elif item["type"] == "function_call":
-            click.echo(f"calls  {item['name']}({item['arguments']})")
-        elif item["type"] == "message":
-            click.echo(f"policy {message_text(item)}")

@@ -33,6 +33,7 @@ def command(
     The page reads and never writes. A run of `palaestra train` says itself where its services are.
     """
     from gym_core import auth
+    from gym_core.access import Access
     from gym_core.errors import UnknownName
     from gym_core.serve import run
     from palaestra.dashboard.app import build_app
@@ -44,8 +45,8 @@ def command(
             raise UnknownName(
                 f"there is nothing at {place}", field="store", hint="name a store, a run's folder, or a folder of runs"
             )
-    token = auth.secret()
+    token, access = auth.secret(), Access.configured()
     services = Services(parse_pairs(watched, "--watch"), token)
-    app = build_app(Library(places + stores or ("runs",)), services, token=token, tokenizer=tokenizer)
+    app = build_app(Library(places + stores or ("runs",)), services, token=access, tokenizer=tokenizer)
     click.echo("Ctrl-C ends the dashboard; the address is below, open it in a browser.", err=True)
-    run(app, host=host, port=port, token=token, parent_pid=parent_pid)
+    run(app, host=host, port=port, token=access, parent_pid=parent_pid)

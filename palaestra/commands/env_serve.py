@@ -15,6 +15,8 @@ import click
 from palaestra.options import listen_options, paths_option
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from gym_core.fleet import FleetPlace
     from gym_core.registry import LoadedEnvironment
     from gym_core.service_config import EnvironmentServiceConfig
@@ -99,9 +101,9 @@ def serve(
         serve_together(arguments, processes, host, port, parent_pid, shares_secret)
         return
     fleet = _fleet_place(slot)
-    app, token = _app(_loaded(names, paths), config_file, overrides, fleet)
+    app = _app(_loaded(names, paths), config_file, overrides, fleet)
     shared_with = None if fleet is None else fleet.socket
-    server.run(app, host=host, port=port, token=token, parent_pid=parent_pid, shared_with=shared_with)
+    server.run(app, host=host, port=port, parent_pid=parent_pid, shared_with=shared_with)
 
 
 def _arguments(
@@ -138,21 +140,23 @@ def _loaded(names: tuple[str, ...], paths: tuple[Path, ...]) -> list[LoadedEnvir
     return [registry.load(name) for registry, named in found for name in named]
 
 
+def environment_app(names: tuple[str, ...], config_file: Path | None) -> web.Application:
+    """The application of these environments, for whoever plays them in its own process."""
+    return _app(_loaded(names, ()), config_file, {})
+
+
 def _app(
     loaded: list[LoadedEnvironment],
     config_file: Path | None,
     overrides: dict[str, object],
     fleet: FleetPlace | None = None,
-) -> tuple[Any, Any]:
-    """The application, and the token it wants where one is set."""
-    from gym_core import auth
+) -> web.Application:
     from gym_core.config import load
     from gym_core.judge.config import JudgeConfig
     from gym_core.server import build_app
 
-    token = auth.secret()
-    config = _configured(config_file, {**overrides, **({"token": token} if token else {})})
-    return build_app(loaded, config, load(JudgeConfig, file=config_file, section="judge"), fleet), token
+    config = _configured(config_file, overrides)
+    return build_app(loaded, config, load(JudgeConfig, file=config_file, section="judge"), fleet)
 
 
 def _configured(config_file: Path | None, overrides: dict[str, object]) -> EnvironmentServiceConfig:
@@ -217,12 +221,13 @@ class _Live:
 
     async def _serve(self, loaded: LoadedEnvironment) -> None:
         """Serve this one in place of the one before, on the same port."""
+        from gym_core.access import Access
         from gym_core.serve import start
 
-        app, token = _app([loaded], *self._configured)
+        app = _app([loaded], *self._configured)
         if self._served is not None:
             await self._served.close()
-        self._served = await start(app, self._host, self._port, token, grace_s=1.0)
+        self._served = await start(app, self._host, self._port, Access.configured(), grace_s=1.0)
         self._port = self._served.port
 
     async def _show(self, loaded: LoadedEnvironment) -> None:

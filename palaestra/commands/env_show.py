@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gym_core import auth
 from gym_core.check.answers import guess
 from gym_core.check.wire import Played, Wire
 from gym_core.client import Client
@@ -34,7 +35,7 @@ async def show(environment: Environment, url: str, policy: str, rollouts: int, s
         return
     levels = list(environment.levels)
     picked = [levels[number * (len(levels) - 1) // max(1, rollouts - 1)] for number in range(rollouts)]
-    async with Client(url, timeout_s=30.0, retries=0) as client:
+    async with Client(url, token=auth.own_token(), timeout_s=30.0, retries=0) as client:
         wire = Wire(
             client, keeps_sessions=environment.keeps_sessions(), judges_groups=environment.overrides("verify_group")
         )

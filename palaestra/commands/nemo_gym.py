@@ -43,6 +43,7 @@ def serve(
     from agent_server.nemo_gym.config import HeadConfig
     from agent_server.nemo_gym.head import build_head
     from gym_core import auth
+    from gym_core.access import Access
     from gym_core.serve import run
 
     given = {
@@ -51,9 +52,8 @@ def serve(
         "environments": parse_pairs(environments, "--env"),
         "failures": failures,
     }
-    token = auth.secret()
-    app = build_head(msgspec.convert(given, HeadConfig), token=token)
-    run(app, host=host, port=port, token=token, parent_pid=parent_pid)
+    app = build_head(msgspec.convert(given, HeadConfig), token=auth.own_token(), access=Access.configured())
+    run(app, host=host, port=port, parent_pid=parent_pid)
 
 
 @command.command("collect")

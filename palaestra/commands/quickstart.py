@@ -106,13 +106,12 @@ async def _run(
 
 def _policy(model: Path | None, upstream: str, policy_model: str) -> web.Application:
     """Raises `BadRequest` where the light core alone is installed."""
-    from gym_core import auth
     from gym_core.errors import BadRequest
 
     try:
         from palaestra.policies import policy_config, served_app
 
-        return served_app(policy_config(model, upstream, policy_model), token=auth.secret())
+        return served_app(policy_config(model, upstream, policy_model))
     except ImportError as error:
         raise BadRequest(
             f"a model needs more than the light core: {error.name} is missing",

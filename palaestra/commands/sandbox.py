@@ -30,7 +30,7 @@ def serve(
     parent_pid: int | None,
 ) -> None:
     """Serve POST /run. Environments find it by PALAESTRA_SANDBOX_URL."""
-    from gym_core import auth
+    from gym_core.access import Access
     from gym_core.config import load
     from gym_core.errors import BadRequest
     from gym_core.sandbox.choose import open_sandbox
@@ -49,6 +49,6 @@ def serve(
         with open_sandbox(config.provider) as found:
             name, strong = found.name, found.strong
             supply = from_provider(found.provider, config.slots)
-    token = auth.secret()
-    app = build_app(supply, name=name, strong=strong, queue_limit=config.queue_limit, token=token)
-    run(app, host=host, port=port, token=token, parent_pid=parent_pid)
+    access = Access.configured()
+    app = build_app(supply, name=name, strong=strong, queue_limit=config.queue_limit, token=access)
+    run(app, host=host, port=port, token=access, parent_pid=parent_pid)

@@ -18,6 +18,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from gym_core import auth
+from gym_core.access import Access
 from gym_core.errors import BadRequest, Unauthorized
 from gym_core.serve import DOOR, harden, json_reply
 from palaestra.dashboard.catalogue import Catalogue
@@ -46,11 +47,15 @@ HEADERS = {
 
 
 def build_app(
-    library: Library, services: Services | None = None, *, token: str | None = None, tokenizer: Path | None = None
+    library: Library,
+    services: Services | None = None,
+    *,
+    token: Access | str | None = None,
+    tokenizer: Path | None = None,
 ) -> web.Application:
     """A server that shows `library`; it closes library and services when it ends."""
     app = web.Application()
-    harden(app, SERVER, token)
+    harden(app, SERVER, token, scope="rollouts:read")
 
     async def home(_: web.Request) -> web.Response:
         raise web.HTTPFound(f"{BASE}/")
@@ -77,6 +82,7 @@ def mount(
     app[DOOR].open_paths |= paths
     for path, handler in routes.handlers().items():
         app.router.add_get(f"{BASE}/api/{path}", handler)
+        app[DOOR].scopes[f"{BASE}/api/{path}"] = "rollouts:read"
     app.on_shutdown.append(routes.stop)
     app.on_cleanup.append(routes.close)
     return app
@@ -115,7 +121,7 @@ class Routes:
 
     def _guarded(self, handler: Any) -> Any:
         async def answer(request: web.Request) -> web.StreamResponse:
-            if not self._app[DOOR].token:
+            if self._app[DOOR].access.open:
                 check_host(request.headers.get(hdrs.HOST, ""))
             response: web.StreamResponse = await handler(request)
             if not response.prepared:

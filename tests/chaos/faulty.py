@@ -109,6 +109,10 @@ FAULTS: dict[str, Reply] = {
 }
 
 
+ENDLESS = ("hangs", "429 for an hour")
+"""Faults that only a deadline ends."""
+
+
 class FaultyPolicy:
     """Answers well, calls a tool first, or fails: drawn from the rollout's id."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from fakes import FakeEnvironment
-from faulty import FAULTS, FaultyPolicy
+from faulty import ENDLESS, FAULTS, FaultyPolicy
 
 from agent_server.app import build_app
 from agent_server.config import AgentConfig
@@ -21,7 +21,6 @@ from gym_core.tokens import decode_trace
 
 COUNT = 300
 QUICK_S, PATIENT_S = 3.0, 60.0
-ENDLESS = ("hangs", "429 for an hour")
 
 
 def rows(policy: FaultyPolicy, count: int) -> list[dict[str, Any]]:

@@ -226,4 +226,4 @@ async def test_hardening_twice_keeps_one_door_and_takes_a_token_it_lacked() -> N
     app = make_app()
     door = app[serve.DOOR]
     assert serve.harden(app, "other", "t") is app
-    assert (app[serve.DOOR], door.server, door.token, len(app.middlewares)) == (door, "testing", "t", 1)
+    assert (app[serve.DOOR], door.server, bool(door.access), len(app.middlewares)) == (door, "testing", True, 1)

@@ -168,6 +168,44 @@ async def test_a_caller_that_leaves_harms_nobody() -> None:
         assert await pool.call("double", 4) == 8
 
 
+async def test_the_job_of_a_caller_that_has_left_is_killed_and_the_next_one_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gym_core.crew.FAREWELL_S", 0.0)
+    async with pool_of("Plain", timeout_s=3600) as pool:
+        await pool.ready()
+        worker = psutil.Process(pool.pids[0])
+        leaving = asyncio.create_task(pool.call("hang"))
+        await until(lambda: pool.busy == 1)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        assert await pool.call("double", 4) == 8
+        assert pool.kills == 1
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_quick_job_of_a_caller_that_has_left_costs_no_worker() -> None:
+    async with pool_of("Plain") as pool:
+        await pool.ready()
+        (pid,) = pool.pids
+        leaving = asyncio.create_task(pool.call("double", 1))
+        await until(lambda: pool.busy == 1)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        await until(lambda: pool.busy == 0)
+        assert (await pool.call("pid"), pool.kills) == (pid, 0)
+
+
+async def test_a_caller_that_leaves_while_its_class_loads_does_not_spoil_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gym_core.crew.FAREWELL_S", 0.0)
+    async with pool_of("Slow") as pool:
+        leaving = asyncio.create_task(pool.call("ok"))
+        await until(lambda: pool.busy == 1)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        assert await pool.call("ok") == await pool.call("ok")
+
+
 async def test_a_class_that_cannot_start_fails_its_callers_and_says_why() -> None:
     async with pool_of("Unstartable") as pool:
         with pytest.raises(EnvironmentFault, match="RuntimeError: no licence file"):

@@ -39,6 +39,7 @@ async def test_new_weights_are_served(hybrid_client: Client, tensors: Tensors, t
     before = await hybrid_client.post_json("/v1/completions", PROMPT)
     body = publication(tmp_path, tensors)
     reply = await hybrid_client.post_json("/weights", body)
+    assert set(reply.pop("seconds")) == {"read", "switch"}
     assert reply == {"version": 1, "checksums": body["checksums"]}
     assert (await hybrid_client.get_json("/version"))["version"] == 1
     after = await hybrid_client.post_json("/v1/completions", PROMPT)

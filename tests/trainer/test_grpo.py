@@ -99,7 +99,8 @@ class World:
     async def score(self, request: web.Request) -> web.Response:
         sequences = (await request.json())["token_ids"]
         scores = Learner(self.model, RECIPE.grpo, ObjectiveRecipe()).score(sequences)
-        return web.json_response({"logprobs": [s.tolist() for s in scores], "policy_version": self.version})
+        rows = [s.tolist() for s in scores]
+        return web.json_response({"logprobs": rows, "decode_logprobs": rows, "policy_version": self.version})
 
     async def rollouts(self, request: web.Request) -> web.StreamResponse:
         rows = (await request.json())["rows"]

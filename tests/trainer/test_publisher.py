@@ -35,7 +35,8 @@ def policy(reply_weights=None, reply_score=None) -> web.Application:
 
     async def score(request: web.Request) -> web.Response:
         body = await request.json()
-        reply = {"logprobs": FakeLearner().score(body["token_ids"]), "policy_version": 3}
+        scores = FakeLearner().score(body["token_ids"])
+        reply = {"logprobs": scores, "decode_logprobs": [[*row] for row in scores], "policy_version": 3}
         return web.json_response(reply_score(reply) if reply_score else reply)
 
     app = web.Application()
@@ -54,7 +55,12 @@ async def learner():
 async def test_agreement_passes_and_leaves_no_file(connect, learner, tmp_path: Path) -> None:
     publisher = WeightPublisher(await connect(policy()), PROBES, directory=tmp_path)
     metrics = await publisher.publish(learner, 3)
-    assert metrics == {"publish/canary_error": 1.0, "publish/canary_abs_diff_max": 0.0}
+    assert metrics == {
+        "publish/canary_error": 1.0,
+        "publish/canary_abs_diff_max": 0.0,
+        "publish/canary_decode_error": 1.0,
+        "publish/canary_decode_abs_diff_max": 0.0,
+    }
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ import unicodedata
 from functools import cache
 from typing import ClassVar
 
-from environments.instruction_following.verifiers import kinds
+from environments.instruction_following.verifiers import kinds, profiles
 from environments.instruction_following.verifiers.base import Constraint, Draw, Kwargs, register
 from environments.instruction_following.verifiers.languages import FUNCTION_WORDS, NAMES, SAMPLES, SCRIPTS
 from environments.instruction_following.words import NOT_EVEN_A_WORD
@@ -90,6 +90,7 @@ def detected(text: str) -> str:
     finds nothing to go by, which those checkers count as right."""
     import langdetect
 
+    profiles.load()
     langdetect.DetectorFactory.seed = 0
     try:
         return str(langdetect.detect(text[:MAX_LETTERS]))

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from environments.workplace import published
 from environments.workplace.changes import changes_of
 from environments.workplace.company import company, world
 from environments.workplace.desk import Desk
@@ -87,3 +88,38 @@ def test_the_public_verdict_is_symmetric(
     ours = [(name, json.dumps(arguments)) for name, arguments in one]
     theirs = [(name, json.dumps(arguments)) for name, arguments in other]
     assert same_state(world(2), ours, theirs) == same_state(world(2), theirs, ours)
+
+
+WRITES = st.lists(
+    st.tuples(
+        st.sampled_from(["append", "update", "delete"]),
+        st.sampled_from(sorted(KEY)),
+        st.integers(0, 3),
+        st.sampled_from(["x", "X", None, 5]),
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(WRITES, WRITES)
+def test_tables_compared_by_what_was_touched_are_those_compared_row_by_row(ours: Any, theirs: Any) -> None:
+    desks = [Desk(world(2), fixed_keys=False), Desk(world(2), fixed_keys=False)]
+    try:
+        for desk, writes in zip(desks, (ours, theirs), strict=True):
+            for how, table, number, value in writes:
+                field = COLUMNS[table][3]
+                key = desk.world.tables[table][number][0]
+                if how == "append":
+                    desk.append(table, {field: value})
+                elif how == "update":
+                    desk.update(table, key, field, value)
+                else:
+                    desk.delete(table, key)
+        for table in MUTABLE:
+            assert published._same_table(*desks, table) == (
+                published._labelled(desks[0], table) == published._labelled(desks[1], table)
+            )
+    finally:
+        for desk in desks:
+            desk.close()

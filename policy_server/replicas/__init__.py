@@ -1,0 +1,1 @@
+"""Several policy servers behind one address."""

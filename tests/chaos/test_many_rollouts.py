@@ -1,0 +1,107 @@
+"""Thousands of rollouts while every server is killed, hangs, fails, breaks off and lies.
+
+None is lost, none is there twice, none has a reward that the environment did not give it, and the report counts all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty import ENDLESS, FaultyPolicy
+from house_on_fire import FAULTS, Agent, FaultyEnvironment, Mortal, ask_until_told
+
+from gym_core.contracts import Outcome, Rollout
+from gym_core.store import Store
+from gym_core.tokens import decode_trace
+
+BATCH = 200
+QUICK_S, PATIENT_S = 3.0, 120.0
+OUTAGE = {"unavailable", "circuit_open", "deadline_exceeded"}
+"""What a rollout may be told that met no fault of its own: a server was away."""
+
+
+def rows(policy: FaultyPolicy, environment: FaultyEnvironment, first: int, count: int) -> list[dict[str, Any]]:
+    """Only rollouts that would never end get a short deadline: the others must not fail because a machine is busy."""
+    made = []
+    for number in range(first, first + count):
+        name = f"r/{number}"
+        endless = policy.fault_of(name) in ENDLESS or environment.fault_of(name) == "hangs"
+        params = {"input": f"task {number}", "tools": [{"type": "function", "name": "add", "parameters": {}}]}
+        options = {"rollout_id": name, "run_id": "run", "deadline_s": QUICK_S if endless else PATIENT_S}
+        made.append({"environment": "fake", "responses_create_params": params, "palaestra": options})
+    return made
+
+
+@pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.slow)])
+async def test_nothing_is_lost_doubled_or_made_up(tmp_path: Path, count: int) -> None:
+    policy, environment = FaultyPolicy(share_of_faults=0.25), FaultyEnvironment(share_of_faults=0.25)
+    brain, gym = Mortal(policy.app), Mortal(environment.app)
+    store = tmp_path / "store.db"
+    told: dict[str, list[tuple[Rollout, bytes]]] = {}
+    outages = 0
+    async with AsyncExitStack() as stack:
+        for server in (brain, gym):
+            stack.push_async_callback(server.die)
+        arguments = ["agent", "serve", "--env", f"fake={await gym.live()}", "--policy", await brain.live()]
+        agent = Agent([*arguments, "--store", str(store)], tmp_path)
+        stack.push_async_callback(agent.stop)
+        for number, first in enumerate(range(0, count, BATCH)):
+            trouble = ("agent", "environment", "policy")[number % 3]
+            struck = False
+
+            async def strike(_: Rollout, so_far: int, trouble: str = trouble) -> None:
+                """A third into the batch one server goes; environment and policy are back two thirds into it."""
+                nonlocal struck, outages
+                if so_far == BATCH // 3 and not struck:
+                    struck = True
+                    outages += 1
+                    await (agent.kill() if trouble == "agent" else (gym if trouble == "environment" else brain).die())
+                elif so_far >= 2 * BATCH // 3 and struck:
+                    await gym.live()
+                    await brain.live()
+
+            told |= await ask_until_told(agent, rows(policy, environment, first, BATCH), strike)
+            await gym.live()
+            await brain.live()
+
+    last = {name: said[-1][0] for name, said in told.items()}
+    assert len(last) == count and outages == count // BATCH and agent.deaths == (outages + 2) // 3
+    twice = [name for name, said in told.items() if any(one != said[0] for one in said)]
+    assert twice == [], "a rollout that was told is told the same for ever"
+    wrong = {name: (rollout.outcome.value, rollout.reward, rollout.error) for name, rollout in last.items()
+             if not as_it_should(rollout, policy.fault_of(name), environment)}  # fmt: skip
+    assert wrong == {}
+    met = {environment.fault_of(name) for name in last if not policy.fault_of(name)}
+    assert met == {"", *FAULTS}, "some fault was never met"
+    assert sum(rollout.outcome is Outcome.SCORED for rollout in last.values()) > count / 5
+
+    async with await Store.open(store, create=False) as kept:
+        stored = {rollout.rollout_id: (rollout, blob) async for rollout, blob in kept.iter_rollouts("run")}
+        totals = await kept.totals("run")
+    assert stored == {name: said[-1] for name, said in told.items()}
+    assert all(sum(info.num_tokens for info in rollout.traces) == len(decode_trace(blob))
+               for rollout, blob in stored.values())  # fmt: skip
+    reported: Counter[str] = Counter()
+    for total in totals:
+        reported[str(total.outcome)] += total.rollouts
+    assert reported == Counter(str(rollout.outcome) for rollout in last.values()) and reported.total() == count
+
+
+def as_it_should(rollout: Rollout, policy_fault: str, environment: FaultyEnvironment) -> bool:
+    """Scored with the truth and nothing else; or without a reward, for its own fault or because a server was away."""
+    if rollout.outcome is Outcome.SCORED:
+        fault_free = not policy_fault and not environment.fault_of(rollout.rollout_id)
+        return fault_free and rollout.error is None and rollout.reward == environment.truth(rollout.rollout_id)
+    if rollout.reward is not None or rollout.verdict is not None or rollout.error is None:
+        return False
+    own = (
+        bool(policy_fault)
+        if rollout.outcome is Outcome.POLICY_ERROR
+        else bool(environment.fault_of(rollout.rollout_id))
+    )
+    allowed = (Outcome.POLICY_ERROR, Outcome.ENV_ERROR)
+    return rollout.outcome in allowed and (own or rollout.error.code in OUTAGE)

@@ -1,0 +1,177 @@
+"""Three replicas as processes, one of which is killed, stopped, slow to take weights, or disagrees."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gym_core.client import Client
+from gym_core.errors import BadRequest, Conflict
+from gym_core.serve import start
+from model.weight_memory import WeightMemory
+from policy_server.replicas.pool import Pool, Replica
+from policy_server.replicas.router import Router
+
+STUB = Path(__file__).with_name("replica_stub.py")
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Child:
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.process, self.url = process, url
+
+    def kill(self) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+
+    async def wait(self) -> None:
+        await self.process.wait()
+
+
+async def spawn(number: int) -> Child:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(STUB), str(number), str(os.getpid()), stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    return Child(process, json.loads(await process.stdout.readline())["url"])
+
+
+@pytest.fixture
+async def router() -> Router:
+    return Router(3, spawn, health_s=5.0, every_s=0.05, publish_s=6.0)
+
+
+@pytest.fixture
+async def client(router: Router) -> AsyncIterator[Client]:
+    async with await start(router.app()) as served, Client(served.url, retries=0) as client:
+        yield client
+
+
+def pid(router: Router, number: int) -> int:
+    process = router.pool.replicas[number].process
+    assert isinstance(process, Child)
+    return process.process.pid
+
+
+async def ask(client: Client, key: str = "", **body: Any) -> dict[str, Any]:
+    headers = {"Idempotency-Key": key} if key else {}
+    answer: dict[str, Any] = await client.post_json("/v1/completions", body, headers=headers)
+    return answer
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def publication(version: int, tmp_path: Path) -> dict[str, Any]:
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"weights")
+    return {"version": version, "path": str(file)}
+
+
+async def test_turns_of_a_rollout_stay_together_and_rollouts_spread(client: Client) -> None:
+    at = {
+        rollout: {(await ask(client, f"{rollout}-{turn}"))["replica"] for turn in range(3)}
+        for rollout in (f"run/{number}" for number in range(12))
+    }
+    assert all(len(replicas) == 1 for replicas in at.values())
+    assert len(set.union(*at.values())) == 3
+    metrics = (await client.get("/metrics")).body.decode()
+    assert 'palaestra_replica_up{replica="2"} 1.0' in metrics
+    assert 'palaestra_replica_requests{replica="0"}' in metrics
+
+
+async def test_a_killed_replica_loses_nothing_and_comes_back_with_the_current_weights(
+    client: Client, router: Router, tmp_path: Path
+) -> None:
+    await client.post_json("/weights", publication(3, tmp_path))
+    (tmp_path / "weights.safetensors").unlink()  # as publishers do: the router keeps it open
+    victim = router.pool.replicas[1]
+    key = next(f"r{i}" for i in range(100) if router.pool.choose(f"r{i}", set()) is victim)
+    waiting = asyncio.create_task(ask(client, f"{key}-0", hang_on=1))
+    await until(lambda: victim.num_running)
+    os.kill(pid(router, 1), signal.SIGKILL)
+    assert (await waiting)["replica"] != 1  # nothing of the answer was passed on, so it was asked again elsewhere
+    await until(lambda: victim.up and victim.num_restarts == 1)
+    assert await ask(client, f"{key}-1") == {"replica": 1, "version": 3}
+
+
+async def test_a_stopped_replica_does_not_stall_the_others_and_is_replaced(client: Client, router: Router) -> None:
+    os.kill(pid(router, 2), signal.SIGSTOP)
+    answers = await asyncio.gather(*(ask(client, f"r{number}-0") for number in range(12)))
+    assert {answer["replica"] for answer in answers} <= {0, 1, 2}
+    await until(lambda: router.pool.replicas[2].num_restarts >= 1 and router.pool.replicas[2].up)
+
+
+async def test_a_stream_that_has_begun_ends_with_a_typed_error(client: Client, router: Router) -> None:
+    body = {"stream": True}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{client.base_url}/v1/completions", json=body) as answer,
+    ):
+        number = json.loads((await answer.content.readuntil(b"\n\n"))[6:])["replica"]
+        os.kill(pid(router, number), signal.SIGKILL)
+        async with asyncio.timeout(30):
+            rest = await answer.content.read()
+    assert json.loads(rest[6:])["error"]["code"] == "policy_fault"
+
+
+async def test_a_replica_that_does_not_take_new_weights_is_evicted_and_gets_them_later(
+    router: Router, tmp_path: Path
+) -> None:
+    router._publish_s = 5.0
+    async with await start(router.app()) as served, Client(served.url, retries=0) as client:
+        slow = router.pool.replicas[1]
+        assert (await client.post_json("/weights", publication(66, tmp_path)))["version"] == 66
+        assert {replica.version for replica in router.pool.replicas if replica is not slow} == {66}
+        await until(lambda: slow.num_restarts)
+        assert (await client.post_json("/weights", publication(67, tmp_path)))["version"] == 67
+        await until(lambda: slow.up and slow.version == 67)
+
+
+async def test_weights_that_nobody_takes_are_refused_and_nobody_is_evicted(
+    client: Client, router: Router, tmp_path: Path
+) -> None:
+    await client.post_json("/weights", publication(5, tmp_path))
+    with pytest.raises(Conflict, match="only go up"):
+        await client.post_json("/weights", publication(5, tmp_path))
+    assert [replica.num_restarts for replica in router.pool.replicas] == [0, 0, 0]
+    memory = WeightMemory(64, shared=False)
+    with pytest.raises(BadRequest, match="processes of their own"):
+        await client.post_json("/weights", {"version": 6, "memory": memory.handle})
+    memory.close()
+
+
+async def test_a_canary_asks_every_replica(client: Client, tmp_path: Path) -> None:
+    await client.post_json("/weights", publication(5, tmp_path))
+    assert (await client.post_json("/score", {"token_ids": [[1, 2]]}))["policy_version"] == 5
+    await client.post_json("/weights", publication(77, tmp_path))
+    with pytest.raises(Conflict, match="replica 1 are not those of replica 0"):
+        await client.post_json("/score", {"token_ids": [[1, 2]]})
+
+
+async def test_only_the_keys_of_a_replica_that_goes_move() -> None:
+    async def welcome(_: Replica) -> None: ...
+
+    pool = Pool(4, spawn, welcome)
+    for replica in pool.replicas:
+        replica.up = True
+    keys = [f"rollout-{number}" for number in range(400)]
+    before = {key: pool.choose(key, set()) for key in keys}
+    pool.replicas[2].up = False
+    moved = {key for key in keys if pool.choose(key, set()) is not before[key]}
+    assert moved == {key for key in keys if before[key] is pool.replicas[2]}
+    assert 60 < len(moved) < 140  # a quarter
+    assert pool.choose("", {0, 1, 3}) is None
