@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gym_core import auth
+from gym_core.access import Access
 from gym_core.errors import Unavailable
 from gym_core.serve import Served, start
 
@@ -33,7 +33,7 @@ class AppHost:
 
     @staticmethod
     async def _start(build: Callable[[], web.Application], port: int) -> Served:
-        return await start(build(), node_address(), port)
+        return await start(build(), node_address(), port, Access.configured())
 
     def _run(self, work: Any, timeout_s: float) -> Any:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -72,6 +72,6 @@ def _environments(names: list[str]) -> web.Application:
 def node_address() -> str:
     """Where others reach this process: its Ray node's address where that is allowed, loopback elsewhere."""
     ray = sys.modules.get("ray")
-    if ray is None or not ray.is_initialized() or not auth.secret():
+    if ray is None or not ray.is_initialized() or not Access.configured():
         return "127.0.0.1"
     return str(ray.util.get_node_ip_address())

@@ -12,6 +12,7 @@ from gym_core.errors import BadRequest
 from palaestra.__main__ import cli
 from palaestra.refusals import refuse_what_cannot_run
 from palaestra.run_folder import RunFolder
+from palaestra.services import Services
 from trainer.config import load_recipe
 
 
@@ -49,3 +50,11 @@ def test_only_the_layout_of_a_run_may_change(tmp_path: Path) -> None:
     assert isinstance(refused.exception, BadRequest) and refused.exception.field == "layout.dp"
     refused = CliRunner().invoke(cli, [*resume, "--set", "layout.pd=2"])
     assert isinstance(refused.exception, BadRequest) and "dp" in refused.exception.hint
+
+
+def test_environment_actors_and_environments_that_are_served_already_exclude_each_other() -> None:
+    recipe = load_recipe("demo", {"environment_actors": 2})
+    refuse_what_cannot_run(recipe, Services())
+    with pytest.raises(BadRequest, match="served already at http://here:1") as caught:
+        refuse_what_cannot_run(recipe, Services(environments="http://here:1"))
+    assert caught.value.field == "environment_actors"

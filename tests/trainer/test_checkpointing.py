@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gym_core.errors import BadRequest
 from trainer.checkpointing import Checkpoints, State, check_recipe, read_state
@@ -44,6 +45,20 @@ async def test_the_newest_stay(tmp_path: Path, learner) -> None:
         await checkpoints.save(learner, state(step))
     assert [path.name for path in checkpoints.all()] == ["step-000020", "step-000030"]
     assert checkpoints.latest() == tmp_path / "step-000030"
+
+
+async def test_the_best_by_reward_and_the_plateaus_best_stay_beside_the_newest(tmp_path: Path, learner) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    told = {10: (0.50, 10), 20: (0.505, 10), 30: (0.40, 10), 40: (0.45, 10)}  # 20 is not better by the margin
+    for step, (score, plateau_best) in told.items():
+        await checkpoints.save(learner, replace(state(step), score=score, plateau_best=plateau_best))
+    assert [read_state(path).step for path in checkpoints.all()] == [10, 20, 40]
+    assert checkpoints.best() == tmp_path / "step-000020"
+    assert checkpoints.of(10) == tmp_path / "step-000010"
+    again = await checkpoints.save(learner, replace(state(40), score=0.45, plateau_best=40))
+    assert checkpoints.of(40) == again
+    assert checkpoints.of(10) is None, "the plateau's best is another one now"
+    assert (tmp_path / "best").resolve() == (tmp_path / "step-000020").resolve()
 
 
 async def test_one_that_was_not_finished_does_not_exist(tmp_path: Path) -> None:

@@ -139,8 +139,19 @@ async def check_ranks(placement: Placement, world: int) -> None:
 async def test_one_object_of_several_ray_actors() -> None:
     from trainer.placement import RayPlacement
 
-    placement = RayPlacement(num_cpus=0, call_timeout_s=120)
+    placement = RayPlacement(bundles=[{"CPU": 1.0}] * 3, call_timeout_s=120)
     try:
+        alone = await placement.place(Counter, 10)
+        await placement.renew()
         await check_ranks(placement, 2)
+        policy = await placement.place(Counter, 10)
+        assert await policy.call("add", 1, times=2) == 12, "it has the bundle behind those of the ranks"
+        assert await placement.lost() == ["Member"], "one process that is gone is the whole object's loss"
+        await placement.renew()
+        with pytest.raises(ActorDied):
+            await alone.call("add", 1)
+        handle = await placement.place_ranks(2, Member, 10)
+        assert await handle.call("add_up") == 21
+        assert await placement.lost() == []
     finally:
         await placement.close()
