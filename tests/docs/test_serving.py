@@ -31,7 +31,7 @@ def test_settings_have_the_defaults_that_the_page_tells(table: str, kind: type[A
 
 def test_the_commands_of_the_page_have_their_options() -> None:
     commands = re.findall(r"^(?:\w+=\S+ )?palaestra ((?:env|agent|sandbox)? ?serve) (.*)$", PAGE, re.MULTILINE)
-    assert len(commands) == 8
+    assert len(commands) == 9
     for command, rest in commands:
         shown = CliRunner().invoke(cli, [*command.split(), "--help"], standalone_mode=False).output
         assert [option for option in re.findall(r"--[\w-]+", rest) if option not in shown] == []

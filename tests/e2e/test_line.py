@@ -250,7 +250,7 @@ def test_a_run_from_a_checkpoint_begins_with_its_weights_and_has_no_warm_start(r
     [
         ({"base": "nano"}, "checkpoint"),
         ({"checkpoint": "nowhere"}, "checkpoint"),
-        ({"layout.dp": 2}, "layout"),
+        ({"layout.dp": 0}, "layout.dp"),
         ({"policy.engine": "vllm"}, "policy"),
     ],
 )
