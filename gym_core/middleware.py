@@ -45,8 +45,10 @@ class Door:
         error_body: ErrorBody | None,
         scope: str,
         scopes: Mapping[str, str],
+        streamed: frozenset[str] = frozenset(),
     ) -> None:
         self.server = server
+        self.streamed = streamed
         self.access = access
         self.scope = scope
         self.scopes = {"/metrics": "metrics:read", **scopes}
@@ -127,7 +129,7 @@ class Door:
         try:
             if not self.access.open and request.path not in self.open_paths:
                 self.access.check(request.headers.get(hdrs.AUTHORIZATION), self.scopes.get(route, self.scope))
-            if not request.content.is_eof():
+            if not request.content.is_eof() and route not in self.streamed:
                 await self._receive(request)
             return await handler(request)
         except web.HTTPRedirection:

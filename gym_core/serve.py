@@ -56,18 +56,22 @@ def harden(
     error_body: ErrorBody | None = None,
     scope: str = ADMIN,
     scopes: Mapping[str, str] | None = None,
+    streamed: Iterable[str] = (),
 ) -> web.Application:
     """Put the common door in front of `app` and add `/healthz` and `/metrics` where it has none. Returns `app`.
 
     A token opens what its scopes say: a route wants that of `scopes` (by its canonical path), else `scope`;
-    `open_paths` need no token. Hardening twice keeps the first door and takes a token that it lacked.
+    `open_paths` need no token; handlers of the routes `streamed` read their bodies themselves, under deadlines of
+    their own. Hardening twice keeps the first door and takes a token that it lacked.
     """
     access = Access.of(token)
     if DOOR in app:
         if app[DOOR].access.open:
             app[DOOR].access = access
         return app
-    door = app[DOOR] = Door(server_name, access, frozenset(open_paths), error_body, scope, scopes or {})
+    door = app[DOOR] = Door(
+        server_name, access, frozenset(open_paths), error_body, scope, scopes or {}, frozenset(streamed)
+    )
 
     @web.middleware
     async def middleware(request: web.Request, handler: Any) -> web.StreamResponse:

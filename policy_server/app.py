@@ -45,7 +45,15 @@ def build_app(
     app[BACKEND] = backend
     Routes(backend, Prompts(tokenizer), config or PolicyConfig()).add_to(app)
     scopes = dict.fromkeys(("/weights", "/weights/body"), "policy:weights")
-    harden(app, "policy", token, error_body=openai_error, scope="policy:generate", scopes=scopes)
+    harden(
+        app,
+        "policy",
+        token,
+        error_body=openai_error,
+        scope="policy:generate",
+        scopes=scopes,
+        streamed=("/weights/body",),
+    )
     if isinstance(backend, Engine | VllmBackend):
         _publish_stats(backend, app[DOOR].metrics)
     return app

@@ -57,7 +57,15 @@ class Router:
         app.router.add_get("/version", self.version)
         app.router.add_get("/replicas", self.replicas)
         scopes = dict.fromkeys(("/weights", "/weights/body"), "policy:weights")
-        harden(app, "policy", token, error_body=openai_error, scope="policy:generate", scopes=scopes)
+        harden(
+            app,
+            "policy",
+            token,
+            error_body=openai_error,
+            scope="policy:generate",
+            scopes=scopes,
+            streamed=("/weights/body",),
+        )
         app.router.add_route("*", "/{path:.+}", self.forward)
         app.on_startup.append(self._start)
         app.on_cleanup.append(self._close)
