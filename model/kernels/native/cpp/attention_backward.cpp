@@ -74,9 +74,8 @@ struct Backward {
       each<T>(seen, [&](int64_t j, int64_t lanes) {
         Vec<T> p = {}, ds = {};
         if (j < mine) {
-          p = exponential(load(scores + r * width + j, lanes) - normaliser);
-          ds = p * (load(d_scores + r * width + j, lanes) - dot);
-          for (int64_t lane = mine - j; lane < Lanes<T>::count; ++lane) p[lane] = ds[lane] = 0;
+          p = first_lanes<T>(exponential(load(scores + r * width + j, lanes) - normaliser), mine - j);
+          ds = first_lanes<T>(p * (load(d_scores + r * width + j, lanes) - dot), mine - j);
         }
         store(scores + r * width + j, p, lanes);
         store(d_scores + r * width + j, ds, lanes);

@@ -9,20 +9,22 @@ void soften(int64_t first, int64_t n, int64_t width, T* scores, T* sums, T* lse,
   for (int64_t i = 0; i < n; ++i) {
     T* row = scores + i * width;
     const int64_t seen = first + i + 1;
-    T largest = row[0];
-    for (int64_t j = 1; j < seen; ++j) largest = row[j] > largest ? row[j] : largest;
-    Vec<T> total = {};
+    Vec<T> most = Vec<T>{} + row[0], total = {};
+    each<T>(seen, [&](int64_t j, int64_t lanes) {
+      const Vec<T> part = first_lanes<T>(load(row + j, lanes), lanes, most);
+      most = part > most ? part : most;
+    });
+    const T highest = largest<T>(most);
     each<T>(first + n, [&](int64_t j, int64_t lanes) {
       Vec<T> value = {};
       if (j < seen) {
-        value = exponential(load(row + j, lanes) - largest);
-        for (int64_t lane = seen - j; lane < Lanes<T>::count; ++lane) value[lane] = 0;
+        value = first_lanes<T>(exponential(load(row + j, lanes) - highest), seen - j);
       }
       total += value;
       store(row + j, value, lanes);
     });
     sums[i] = sum<T>(total);
-    if (lse) lse[i * ld_lse] = largest + std::log(sums[i]);
+    if (lse) lse[i * ld_lse] = highest + std::log(sums[i]);
   }
 }
 

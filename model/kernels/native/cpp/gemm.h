@@ -103,8 +103,36 @@ inline void outer_add(int64_t M, int64_t N, int64_t K, const T* a, int64_t lda, 
 }
 
 template <class T>
-inline void transpose(int64_t rows, int64_t columns, const T* from, int64_t ld_from, T* to, int64_t ld_to) {
+inline void transpose_some(int64_t rows, int64_t columns, const T* from, int64_t ld_from, T* to, int64_t ld_to) {
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < columns; ++j) to[j * ld_to + i] = from[i * ld_from + j];
   }
+}
+
+template <class T>
+inline void transpose(int64_t rows, int64_t columns, const T* from, int64_t ld_from, T* to, int64_t ld_to) {
+  transpose_some(rows, columns, from, ld_from, to, ld_to);
+}
+
+// Four rows of four at a time.
+inline void transpose(int64_t rows, int64_t columns, const float* from, int64_t ld_from, float* to, int64_t ld_to) {
+  typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+  typedef int32_t Pick __attribute__((vector_size(16)));
+  const int64_t whole = rows / 4 * 4, wide = columns / 4 * 4;
+  for (int64_t i = 0; i < whole; i += 4) {
+    for (int64_t j = 0; j < wide; j += 4) {
+      Four row[4];
+      for (int r = 0; r < 4; ++r) row[r] = *reinterpret_cast<const Four*>(from + (i + r) * ld_from + j);
+      const Four a = __builtin_shuffle(row[0], row[1], Pick{0, 4, 1, 5});
+      const Four b = __builtin_shuffle(row[0], row[1], Pick{2, 6, 3, 7});
+      const Four c = __builtin_shuffle(row[2], row[3], Pick{0, 4, 1, 5});
+      const Four d = __builtin_shuffle(row[2], row[3], Pick{2, 6, 3, 7});
+      *reinterpret_cast<Four*>(to + j * ld_to + i) = __builtin_shuffle(a, c, Pick{0, 1, 4, 5});
+      *reinterpret_cast<Four*>(to + (j + 1) * ld_to + i) = __builtin_shuffle(a, c, Pick{2, 3, 6, 7});
+      *reinterpret_cast<Four*>(to + (j + 2) * ld_to + i) = __builtin_shuffle(b, d, Pick{0, 1, 4, 5});
+      *reinterpret_cast<Four*>(to + (j + 3) * ld_to + i) = __builtin_shuffle(b, d, Pick{2, 3, 6, 7});
+    }
+  }
+  transpose_some(whole, columns - wide, from + wide, ld_from, to + wide * ld_to, ld_to);
+  transpose_some(rows - whole, columns, from + whole * ld_from, ld_from, to + whole, ld_to);
 }

@@ -47,25 +47,22 @@ struct Head {
       const T* row = z + i * ld;
       Vec<T> most = Vec<T>{} + row[0];
       each<T>(a.V, [&](int64_t v, int64_t lanes) {
-        Vec<T> part = load(row + v, lanes);
-        for (int64_t lane = lanes; lane < Lanes<T>::count; ++lane) part[lane] = row[0];
+        const Vec<T> part = first_lanes<T>(load(row + v, lanes), lanes, most);
         most = part > most ? part : most;
       });
-      T largest = most[0];
-      for (int64_t lane = 1; lane < Lanes<T>::count; ++lane) largest = std::max(largest, most[lane]);
+      const T highest = largest<T>(most);
       Vec<T> total = {}, along = {};
       each<T>(a.V, [&](int64_t v, int64_t lanes) {
-        const Vec<T> shifted = load(row + v, lanes) - largest;
-        Vec<T> part = exponential(shifted);
-        for (int64_t lane = lanes; lane < Lanes<T>::count; ++lane) part[lane] = 0;
+        const Vec<T> shifted = load(row + v, lanes) - highest;
+        const Vec<T> part = first_lanes<T>(exponential(shifted), lanes);
         total += part;
         // what has no probability adds nothing, however low its logit
         along += part == Vec<T>{} ? part : part * shifted;
       });
       const T sums = sum<T>(total), log_total = std::log(sums);
-      a.logprobs[first + i] = row[a.targets[first + i]] - largest - log_total;
+      a.logprobs[first + i] = row[a.targets[first + i]] - highest - log_total;
       a.entropy[first + i] = log_total - sum<T>(along) / sums;
-      a.normaliser[first + i] = largest + log_total;
+      a.normaliser[first + i] = highest + log_total;
     }
   }
 

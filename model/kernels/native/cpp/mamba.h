@@ -39,10 +39,11 @@ struct Chunk {
   const MambaArguments<T>& a;
   int64_t t, q, width;
   const T* rows;  // [q, row]: z | xBC | dt
-  T *pre, *stream, *u, *s, *from_start, *to_end, *mixing, *decay, *b_t;
+  T *pre, *open, *stream, *u, *s, *from_start, *to_end, *mixing, *decay, *b_t;
 
   Chunk(const MambaArguments<T>& arguments, Scratch& scratch) : a(arguments), width(padded<T>(arguments.Q)) {
     pre = scratch.take<T>(a.Q * a.channels());
+    open = scratch.take<T>(a.Q * a.channels());
     stream = scratch.take<T>(a.Q * a.channels());
     u = scratch.take<T>(a.Q * a.inner());
     s = scratch.take<T>(a.H * width);
@@ -71,9 +72,19 @@ struct Chunk {
         for (int64_t back = 0; back < a.K; ++back) {
           if (inputs[back]) total += load(inputs[back] + c, n) * load(a.taps + (a.K - 1 - back) * C + c, n);
         }
+        const Vec<T> gate = sigmoid(total);
         store(pre + i * C + c, total, n);
-        store(stream + i * C + c, total * sigmoid(total), n);
+        store(open + i * C + c, gate, n);
+        store(stream + i * C + c, total * gate, n);
       });
+    }
+  }
+
+  // dt before its softplus, to [q, H].
+  void raw_steps(T* to) const {
+    for (int64_t i = 0; i < q; ++i) {
+      const T* from = rows + i * a.row() + a.inner() + a.channels();
+      for (int64_t h = 0; h < a.H; ++h) to[i * a.H + h] = from[h] + a.dt_bias[h];
     }
   }
 
@@ -114,8 +125,7 @@ struct Chunk {
       each<T>(width, [&](int64_t j, int64_t n) {
         Vec<T> factor = {};
         if (j <= i) {
-          factor = exponential(mine[i] - load(mine + j, n));
-          for (int64_t lane = i + 1 - j; lane < n; ++lane) factor[lane] = 0;
+          factor = first_lanes<T>(exponential(mine[i] - load(mine + j, n)), i + 1 - j);
         }
         store(decay + i * width + j, factor, n);
         if (j < q) store(mixing + i * width + j, factor * load(scores + i * width + j, n), n);

@@ -29,7 +29,7 @@ struct Backward {
   Gradients<T> grads;
   Chunk<T> chunk;
   T *u, *inverse, *gated, *d_gated, *dy, *d_rows, *d_stream, *d_u, *d_state, *after_dot, *scores, *d_scores,
-      *d_mixing, *weighted, *dy_weighted, *state_t, *d_state_t, *u_t, *d_pre;
+      *d_mixing, *weighted, *dy_weighted, *state_t, *d_state_t, *u_t, *d_pre, *opened, *slopes;
 
   Backward(const MambaArguments<T>& arguments, int64_t part, Scratch& scratch)
       : a(arguments), grads(arguments, part), chunk(arguments, scratch) {
@@ -53,6 +53,8 @@ struct Backward {
     d_state_t = scratch.take<T>(R * padded<T>(a.N));
     u_t = scratch.take<T>(a.P * chunk.width);
     after_dot = scratch.take<T>(a.H);
+    opened = scratch.take<T>(R);
+    slopes = scratch.take<T>(Q * a.H);
   }
 
   // Through out_proj and the gated norm: dy, and dz into d_rows.
@@ -64,8 +66,9 @@ struct Backward {
         const T *z = chunk.rows + i * a.row() + g * R, *yg = y + i * inner + g * R, *weight = a.gate_norm + g * R;
         T *to = gated + i * inner + g * R, *dg = d_gated + i * inner + g * R, *dw = grads.gate_norm + g * R;
         each<T>(R, [&](int64_t r, int64_t n) {
-          const Vec<T> zr = load(z + r, n);
-          store(to + r, load(yg + r, n) * zr * sigmoid(zr), n);
+          const Vec<T> zr = load(z + r, n), open = sigmoid(zr);
+          store(opened + r, open, n);
+          store(to + r, load(yg + r, n) * zr * open, n);
         });
         const T scale = inverse_rms(to, R, a.eps);
         Vec<T> along = {};
@@ -78,7 +81,7 @@ struct Backward {
         each<T>(R, [&](int64_t r, int64_t n) {
           const Vec<T> normal = load(to + r, n) * scale, w = load(weight + r, n), zr = load(z + r, n);
           const Vec<T> grad = (load(dg + r, n) * w - normal * mean) * scale;
-          const Vec<T> open = sigmoid(zr);
+          const Vec<T> open = load(opened + r, n);
           store(to + r, normal * w, n);  // the input of out_proj, for its gradient
           store(dy + i * inner + g * R + r, grad * zr * open, n);
           store(d_rows + i * a.row() + g * R + r, grad * load(yg + r, n) * open * (T(1) + zr * (T(1) - open)), n);
@@ -155,7 +158,7 @@ struct Backward {
       later += sum<T>(y_g) - along * step;  // the gradient of s_i, and of all later ones: that of dt_i A
       d_A += later * step;
       d_skip += sum<T>(x_g);
-      const T d_raw = (along + A * later) * -std::expm1(-step);  // softplus' = 1 - e^-dt
+      const T d_raw = (along + A * later) * slopes[i * a.H + h];
       d_bias += d_raw;
       d_rows[i * a.row() + inner + C + h] = d_raw;
     }
@@ -186,7 +189,7 @@ struct Backward {
       const T* inputs[16];
       for (int64_t back = 0; back < a.K; ++back) inputs[back] = chunk.input(i, back, start, sequence);
       each<T>(C, [&](int64_t c, int64_t n) {
-        const Vec<T> pre = load(chunk.pre + i * C + c, n), open = sigmoid(pre);
+        const Vec<T> pre = load(chunk.pre + i * C + c, n), open = load(chunk.open + i * C + c, n);
         const Vec<T> grad = load(d_stream + i * C + c, n) * open * (T(1) + pre * (T(1) - open));
         store(d_pre + i * C + c, grad, n);
         store(grads.conv_bias + c, load(grads.conv_bias + c, n) + grad, n);
@@ -227,6 +230,8 @@ struct Backward {
       ungate(grad_out, y);
       meet_state(states + (k + 1) * a.state());
       for (int64_t g = 0; g < a.G; ++g) unscan(g, states + k * a.state());
+      chunk.raw_steps(slopes);
+      each<T>(q * a.H, [&](int64_t i, int64_t n) { store(slopes + i, sigmoid(load(slopes + i, n)), n); });
       for (int64_t h = 0; h < a.H; ++h) undiscretise(dt, y, h);
       unconvolve(start, b);
       rms_norm_rows(q, a.D, a.x + t * a.D, a.norm, a.eps, u, a.D, inverse);

@@ -110,11 +110,8 @@ void forward(const MambaArguments<T>& a, int64_t first, int64_t last) {
       chunk.t = t, chunk.q = q, chunk.rows = rows;
       rms_norm_rows<T>(q, a.D, a.x + t * a.D, a.norm, a.eps, u, a.D, nullptr);
       product(q, a.row(), a.D, u, a.D, a.in_proj_t, a.row(), rows, a.row());
-      for (int64_t i = 0; i < q; ++i) {
-        for (int64_t h = 0; h < a.H; ++h) {
-          dt[i * a.H + h] = softplus(rows[i * a.row() + a.inner() + a.channels() + h] + a.dt_bias[h]);
-        }
-      }
+      chunk.raw_steps(dt);
+      each<T>(q * a.H, [&](int64_t i, int64_t n) { store(dt + i, softplus(load(dt + i, n)), n); });
       chunk.convolve(start, b);
       chunk.discretise(dt);
       if (kept) {

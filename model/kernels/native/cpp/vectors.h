@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
@@ -53,11 +54,41 @@ inline void store(T* to, Vec<T> value, int64_t n) {
   }
 }
 
+// Halves are added to halves.
+template <class T, int64_t BYTES = kVectorBytes>
+inline T sum(const T* at) {
+  if constexpr (BYTES == sizeof(T)) {
+    return *at;
+  } else {
+    typedef T Half __attribute__((vector_size(BYTES / 2), aligned(sizeof(T)), may_alias));
+    Half low, high;
+    std::memcpy(&low, at, BYTES / 2);
+    std::memcpy(&high, at + BYTES / 2 / sizeof(T), BYTES / 2);
+    low += high;
+    return sum<T, BYTES / 2>(reinterpret_cast<const T*>(&low));
+  }
+}
+
 template <class T>
 inline T sum(Vec<T> value) {
-  T total = 0;
-  for (int64_t lane = 0; lane < Lanes<T>::count; ++lane) total += value[lane];
-  return total;
+  return sum<T, kVectorBytes>(reinterpret_cast<const T*>(&value));
+}
+
+template <class T>
+inline T largest(Vec<T> value) {
+  T most = value[0];
+  for (int64_t lane = 1; lane < Lanes<T>::count; ++lane) most = value[lane] > most ? value[lane] : most;
+  return most;
+}
+
+// The first n lanes of value, `rest` in the others.
+template <class T>
+inline Vec<T> first_lanes(Vec<T> value, int64_t n, Vec<T> rest = Vec<T>{}) {
+  using Whole = decltype(value < value);
+  using Number = std::remove_reference_t<decltype(Whole{}[0])>;
+  Whole lane;
+  for (int64_t i = 0; i < Lanes<T>::count; ++i) lane[i] = static_cast<Number>(i);
+  return lane < static_cast<Number>(n) ? value : rest;
 }
 
 // exp to two units in the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2] (Cephes). Exactly 0 below -87.3.
@@ -100,10 +131,40 @@ inline V positive(V x) {
   return x < V{} ? V{} : x;  // as torch's relu: what is not a number stays so
 }
 
-// log(1 + e^x) as torch has it: x itself above 20.
-template <class T>
-inline T softplus(T x) {
-  return x > T(20) ? x : std::log1p(std::exp(x));
+// The natural logarithm of positive normal numbers, to two units in the last place (Cephes).
+inline Vec<float> logarithm(Vec<float> x) {
+  typedef int32_t Whole __attribute__((vector_size(kVectorBytes)));
+  const Whole bits = (Whole)x;
+  Whole exponent = (bits >> 23) - 126;
+  Vec<float> m = (Vec<float>)((bits & 0x007fffff) | 0x3f000000);  // in [1/2, 1)
+  const auto small = m < 0.707106781f;
+  exponent += (Whole)small;  // a true lane is -1
+  m = (small ? m + m : m) - 1.0f;
+  const Vec<float> n = __builtin_convertvector(exponent, Vec<float>), square = m * m;
+  Vec<float> y = m * 7.0376836292e-2f - 1.1514610310e-1f;
+  y = y * m + 1.1676998740e-1f;
+  y = y * m - 1.2420140846e-1f;
+  y = y * m + 1.4249322787e-1f;
+  y = y * m - 1.6668057665e-1f;
+  y = y * m + 2.0000714765e-1f;
+  y = y * m - 2.4999993993e-1f;
+  y = y * m + 3.3333331174e-1f;
+  y = y * m * square + n * -2.12194440e-4f - square * 0.5f;
+  return m + y + n * 0.693359375f;
+}
+
+// log(1 + e^x) as torch has it: x itself above 20. What rounding 1 + e takes from e, the quotient gives back.
+inline Vec<float> softplus(Vec<float> x) {
+  const Vec<float> one = Vec<float>{} + 1.0f, e = exponential(x), u = one + e, rounded = u - one;
+  const Vec<float> y = rounded == 0.0f ? e : logarithm(u) * (e / rounded);
+  return x > 20.0f ? x : y;
+}
+
+inline Vec<double> softplus(Vec<double> x) {
+  for (int64_t lane = 0; lane < Lanes<double>::count; ++lane) {
+    if (!(x[lane] > 20.0)) x[lane] = std::log1p(std::exp(x[lane]));
+  }
+  return x;
 }
 
 // f(offset, lanes) for every vector of n numbers.
