@@ -7,10 +7,14 @@ computed step by step, to the same numbers up to rounding.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from model.kernels.native.attention import LONGEST, AttentionWeights, attention_layer, attention_layer_projected
+from model.kernels.native.decode import Layer, NativeDecode
 from model.kernels.native.library import library
 from model.kernels.native.mamba import MOST_TAPS, MambaWeights, mamba_layer, mamba_layer_from
 from model.kernels.native.moe import MoERule, MoEWeights, moe_layer
@@ -19,6 +23,9 @@ from model.layers.linear import Linear, RMSNorm
 from model.layers.mamba import DepthwiseConv, MambaMixer, MambaState
 from model.layers.moe import Experts, MoEMixer, Router, SharedExpert
 from model.layout import PackedLayout
+
+if TYPE_CHECKING:
+    from model.layers.block import Block
 
 # Numbers of the largest matrix: beyond it the library's blocked products win.
 MOST_NUMBERS = 1 << 18
@@ -71,6 +78,29 @@ def prefill_attention(
     return out, keys, values
 
 
+def decode_plan(
+    embeddings: Linear, blocks: Sequence[Block], norm_f: RMSNorm, eps: float, lm_head: Linear
+) -> NativeDecode | None:
+    """The compiled step of a whole stack, or None where a part of it is not for the compiled forms."""
+    dtype = embeddings.weight.dtype
+    ends = embeddings.weight, norm_f.weight, lm_head.weight
+    if library(dtype) is None or not all(_readable(end, dtype, limit=None) for end in ends):
+        return None
+    if not all(_ours(part, dtype) for block in blocks for part in (block.norm, block.mixer)):
+        return None
+    return NativeDecode(embeddings.weight, [_layer(block) for block in blocks], norm_f.weight, eps, lm_head.weight)
+
+
+def _layer(block: Block) -> Layer:
+    mixer = block.mixer
+    if isinstance(mixer, MambaMixer):
+        return mamba_weights(block.norm, mixer), mixer.shape, block.eps
+    if isinstance(mixer, AttentionMixer):
+        return attention_weights(block.norm, mixer), mixer.shape, block.eps
+    assert isinstance(mixer, MoEMixer)
+    return moe_weights(block.norm, mixer), moe_rule(mixer, block.eps)
+
+
 def mamba_weights(norm: RMSNorm, mixer: MambaMixer) -> MambaWeights:
     conv, heads = mixer.conv1d, (mixer.dt_bias, mixer.A_log, mixer.D)
     return MambaWeights(
@@ -108,6 +138,6 @@ def _observed(module: nn.Module) -> bool:
     return any(hooks) or "forward" in module.__dict__
 
 
-def _readable(weight: Tensor | None, dtype: torch.dtype) -> bool:
+def _readable(weight: Tensor | None, dtype: torch.dtype, limit: int | None = MOST_NUMBERS) -> bool:
     plain = type(weight) is nn.Parameter and weight.dtype == dtype and weight.device.type == "cpu"
-    return plain and weight.is_contiguous() and weight.shape[-2:].numel() <= MOST_NUMBERS
+    return plain and weight.is_contiguous() and (limit is None or weight.shape[-2:].numel() <= limit)

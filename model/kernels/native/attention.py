@@ -49,30 +49,36 @@ def attention_layer_projected(
     """As `attention_layer` without gradients, and the queries, keys and values [T, (Hq + 2 Hkv) dh]."""
     x = x.contiguous()
     out, projected = torch.empty_like(x), x.new_empty(len(x), padded(len(weights.qkv), x))
-    arguments, _ready = _arguments(x, weights, shape, eps, layout)
+    arguments, _made = _arguments(x, weights, shape, eps, layout)
     arguments.out, arguments.projected = address(out), address(projected)
     run(x.dtype, "attention_forward", arguments, layout.parts, numbered=False)
     return out, projected[:, : len(weights.qkv)]
 
 
-def _arguments(
-    x: Tensor, weights: AttentionWeights, shape: AttentionShape, eps: float, layout: PackedLayout
+def attention_arguments(
+    weights: AttentionWeights, shape: AttentionShape, eps: float
 ) -> tuple[ctypes.Structure, list[Tensor]]:
-    """The arguments of a call, and the tensors made for it, which must live as long as it."""
+    """What a call is told of the layer, and the tensors made for it, which must live as long as it."""
     qkv_t, o_t = padded_transpose(weights.qkv), weights.o.t().contiguous()
     arguments = _Arguments(
-        D=x.shape[1],
+        D=weights.qkv.shape[1],
         heads=shape.num_heads,
         kv_heads=shape.num_kv_heads,
         size=shape.head_dim,
         eps=eps,
-        bounds=address(layout.bounds),
-        x=address(x),
         qkv_t=address(qkv_t),
         o_t=address(o_t),
         **{name: address(tensor) for name, tensor in zip(AttentionWeights._fields, weights, strict=True)},
     )
-    return arguments, [x, qkv_t, o_t]
+    return arguments, [qkv_t, o_t]
+
+
+def _arguments(
+    x: Tensor, weights: AttentionWeights, shape: AttentionShape, eps: float, layout: PackedLayout
+) -> tuple[ctypes.Structure, list[Tensor]]:
+    arguments, made = attention_arguments(weights, shape, eps)
+    arguments.bounds, arguments.x = address(layout.bounds), address(x)
+    return arguments, made
 
 
 class _AttentionLayer(torch.autograd.Function):
@@ -88,7 +94,7 @@ class _AttentionLayer(torch.autograd.Function):
             "lse": shape.num_heads,
         }
         kept = [x.new_empty(len(x) * size) for size in sizes.values()]
-        arguments, _ready = _arguments(x, weights, shape, eps, layout)
+        arguments, _made = _arguments(x, weights, shape, eps, layout)
         arguments.out = address(out)
         for name, tensor in zip(sizes, kept, strict=True):
             setattr(arguments, name, address(tensor))
@@ -104,7 +110,7 @@ class _AttentionLayer(torch.autograd.Function):
         weights, kept = AttentionWeights(*saved[:3]), saved[3:]
         grad = grad.contiguous()
         grad_x = torch.empty_like(x)
-        arguments, _ready = _arguments(x, weights, ctx.shape, ctx.eps, ctx.layout)
+        arguments, _made = _arguments(x, weights, ctx.shape, ctx.eps, ctx.layout)
         for name, tensor in zip(("projected", "attended", "lse"), kept, strict=True):
             setattr(arguments, name, address(tensor))
         sizes = [weight.numel() for weight in weights]

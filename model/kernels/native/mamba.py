@@ -63,35 +63,41 @@ def mamba_layer_from(
     ssm_out = x.new_empty(shape.states(layout.num_sequences))
     out = torch.empty_like(x)
     conv, ssm = (None if part is None else part.contiguous() for part in (conv, ssm))
-    arguments, _ready = _arguments(x, weights, shape, eps, layout)
+    arguments, _made = _arguments(x, weights, shape, eps, layout)
     arguments.conv_in, arguments.ssm_in = address(conv), address(ssm)
     arguments.conv_out, arguments.ssm_out, arguments.out = address(conv_out), address(ssm_out), address(out)
     run(x.dtype, "mamba_forward", arguments, layout.parts, numbered=False)
     return out, conv_out, ssm_out
 
 
+def mamba_arguments(
+    weights: MambaWeights, shape: SSDShape, eps: float, chunk_size: int
+) -> tuple[ctypes.Structure, list[Tensor]]:
+    """What a call is told of the layer, and the tensors made for it, A first, which must live as long as it."""
+    in_proj_t, out_proj_t = padded_transpose(weights.in_proj), weights.out_proj.t().contiguous()
+    A = -torch.exp(weights.A_log)
+    named = dict(zip(_WEIGHTS, weights, strict=True)) | {"A": A, "in_proj_t": in_proj_t, "out_proj_t": out_proj_t}
+    arguments = _Arguments(
+        D=weights.in_proj.shape[1],
+        H=shape.num_heads,
+        P=shape.head_dim,
+        G=shape.num_groups,
+        N=shape.state_size,
+        K=len(weights.taps),
+        Q=chunk_size,
+        eps=eps,
+        **{name: address(tensor) for name, tensor in named.items()},
+    )
+    return arguments, [A, in_proj_t, out_proj_t]
+
+
 def _arguments(
     x: Tensor, weights: MambaWeights, shape: SSDShape, eps: float, layout: PackedLayout
 ) -> tuple[ctypes.Structure, list[Tensor]]:
-    """The arguments of a call, and the tensors made for it, which must live as long as it."""
-    size = weights.in_proj.shape[1]
-    in_proj_t = padded_transpose(weights.in_proj)
-    out_proj_t = weights.out_proj.t().contiguous()
-    A = -torch.exp(weights.A_log)
-    named = dict(zip(_WEIGHTS, weights, strict=True)) | {"A": A, "in_proj_t": in_proj_t, "out_proj_t": out_proj_t}
-    places = layout.state_places
-    sizes = {"D": size, "H": shape.num_heads, "P": shape.head_dim, "G": shape.num_groups, "N": shape.state_size}
-    arguments = _Arguments(
-        **sizes,
-        K=len(weights.taps),
-        Q=layout.chunk_size,
-        eps=eps,
-        bounds=address(layout.bounds),
-        first_state=address(places),
-        x=address(x),
-        **{name: address(tensor) for name, tensor in named.items()},
-    )
-    return arguments, [x, A, in_proj_t, out_proj_t, places]
+    arguments, made = mamba_arguments(weights, shape, eps, layout.chunk_size)
+    arguments.bounds, arguments.first_state = address(layout.bounds), address(layout.state_places)
+    arguments.x = address(x)
+    return arguments, made
 
 
 class _MambaLayer(torch.autograd.Function):
@@ -101,7 +107,7 @@ class _MambaLayer(torch.autograd.Function):
         shape, eps, layout, keep = inputs[9:]
         x = x.contiguous()
         out = torch.empty_like(x)
-        arguments, _ready = _arguments(x, weights, shape, eps, layout)
+        arguments, _made = _arguments(x, weights, shape, eps, layout)
         arguments.out = address(out)
         if keep:
             sizes = {"projected": padded(len(weights.in_proj), x), "steps": shape.num_heads, "scanned": shape.inner}
@@ -122,7 +128,7 @@ class _MambaLayer(torch.autograd.Function):
         weights, kept = MambaWeights(*saved[:9]), saved[9:]
         grad = grad.contiguous()
         grad_x = torch.empty_like(x)
-        arguments, ready = _arguments(x, weights, ctx.shape, ctx.eps, ctx.layout)
+        arguments, made = _arguments(x, weights, ctx.shape, ctx.eps, ctx.layout)
         for name, tensor in zip(("projected", "steps", "scanned", "states"), kept, strict=True):
             setattr(arguments, name, address(tensor))
         total = sum(weight.numel() for weight in weights)
@@ -131,5 +137,5 @@ class _MambaLayer(torch.autograd.Function):
         run(x.dtype, "mamba_backward", arguments, ctx.layout.parts, numbered=True)
         added = grads.sum(0).split([weight.numel() for weight in weights])
         by_weight = [part.view_as(weight) for part, weight in zip(added, weights, strict=True)]
-        by_weight[5] = by_weight[5] * ready[1]  # A = -exp(A_log): its own derivative
+        by_weight[5] = by_weight[5] * made[0]  # A = -exp(A_log): its own derivative
         return grad_x, *by_weight, None, None, None, None

@@ -54,16 +54,13 @@ def moe_layer(x: Tensor, weights: MoEWeights, rule: MoERule, recorded: Tensor | 
     return out, experts
 
 
-def _arguments(
-    x: Tensor, weights: MoEWeights, rule: MoERule, recorded: Tensor | None, experts: Tensor
-) -> tuple[ctypes.Structure, list[Tensor]]:
-    """The arguments of a call, and the tensors made for it, which must live as long as it."""
+def moe_arguments(weights: MoEWeights, rule: MoERule) -> tuple[ctypes.Structure, list[Tensor]]:
+    """What a call is told of the layer, and the tensors made for it, which must live as long as it."""
     num_experts, units, size = weights.up.shape
     made = {name: padded_transpose(getattr(weights, name)) for name in ("gate", "up", "down", "shared_up")}
     made["shared_down"] = weights.shared_down.t().contiguous()
-    bias = (rule.bias - rule.bias.mean()).to(x.dtype)
+    bias = (rule.bias - rule.bias.mean()).to(weights.up.dtype)
     arguments = _Arguments(
-        tokens=len(x),
         D=size,
         E=num_experts,
         I=units,
@@ -73,14 +70,20 @@ def _arguments(
         normalise=rule.normalise,
         eps=rule.eps,
         scale=rule.scale,
-        x=address(x),
         bias=address(bias),
-        recorded=address(recorded),
-        experts=address(experts),
         **{name: address(tensor) for name, tensor in zip(MoEWeights._fields, weights, strict=True)},
         **{f"{name}_t": address(tensor) for name, tensor in made.items()},
     )
-    return arguments, [x, bias, experts, *made.values()]
+    return arguments, [bias, *made.values()]
+
+
+def _arguments(
+    x: Tensor, weights: MoEWeights, rule: MoERule, recorded: Tensor | None, experts: Tensor
+) -> tuple[ctypes.Structure, list[Tensor]]:
+    arguments, made = moe_arguments(weights, rule)
+    arguments.tokens, arguments.x = len(x), address(x)
+    arguments.recorded, arguments.experts = address(recorded), address(experts)
+    return arguments, made
 
 
 def _block(num_experts: int, top_k: int) -> int:
@@ -101,7 +104,7 @@ class _MoELayer(torch.autograd.Function):
         x, out = x.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
         recorded = None if recorded is None else recorded.contiguous()
         experts = torch.empty(len(x), rule.top_k, dtype=torch.int64)
-        arguments, _ready = _arguments(x, weights, rule, recorded, experts)
+        arguments, _made = _arguments(x, weights, rule, recorded, experts)
         arguments.out = address(out)
         if keep:
             pairs = len(x) * rule.top_k
@@ -129,7 +132,7 @@ class _MoELayer(torch.autograd.Function):
         weights, experts, kept = MoEWeights(*saved[:6]), saved[6], saved[7:]
         grad = grad.contiguous()
         grad_x = torch.empty_like(x)
-        arguments, _ready = _arguments(x, weights, ctx.rule, None, experts)
+        arguments, _made = _arguments(x, weights, ctx.rule, None, experts)
         for name, tensor in zip(("chosen", "hidden", "shared_hidden"), kept, strict=True):
             setattr(arguments, name, address(tensor))
         parts = _parts(len(x), arguments.block)

@@ -33,12 +33,9 @@ class Scratch {
     return reinterpret_cast<T*>(block.memory.get());
   }
 
-  template <class T>
-  T* zeros(int64_t n) {
-    T* memory = take<T>(n);
-    std::memset(memory, 0, n * sizeof(T));
-    return memory;
-  }
+  // What was taken since `mark` may be taken again.
+  size_t mark() const { return at_; }
+  void release(size_t mark) { at_ = mark; }
 
  private:
   struct Free {
