@@ -125,7 +125,7 @@ def peer_train(peer: Any, model: HybridModel, lengths: list[int]) -> Form:
     mask = pad_sequence([torch.ones_like(sequence) for sequence in sequences], batch_first=True)
     targets = rows[:, 1:].masked_fill(mask[:, 1:] == 0, -100).flatten()
     inputs = {"input_ids": rows} | ({} if bool(mask.all()) else {"attention_mask": mask})
-    optimizer = torch.optim.AdamW(peer.parameters(), lr=1e-5)
+    optimizer = torch.optim.AdamW(peer.parameters(), lr=1e-5, fused=True)
 
     def run() -> float:
         peer.train()

@@ -99,7 +99,7 @@ class DecodePlan:
     def _step_native(self, plan: NativeDecode, token_ids: Tensor, cache: StateCache, index: Tensor) -> Tensor:
         least, most = token_ids.aminmax()
         if int(least) < 0 or int(most) >= len(self._embeddings):
-            raise IndexError(f"token {int(least) if int(least) < 0 else int(most)} is not one of {len(self._embeddings)}")
+            raise IndexError(f"tokens must be within 0..{len(self._embeddings) - 1}, got {int(least)}..{int(most)}")
         lengths = cache.lengths.index_select(0, index)
         cache.reserve(int(lengths.max()) + 1)
         buffers = cache.conv, cache.ssm, cache.keys, cache.values

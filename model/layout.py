@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_MOST_PARTS, _PART_TOKENS = 8, 256
+_MOST_PARTS, _PART_TOKENS = 4, 512
 
 
 @dataclass(frozen=True)

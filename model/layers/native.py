@@ -1,8 +1,8 @@
 """Whole layers through their compiled forms, where those serve.
 
-One call is then x + mixer(norm(x)), so the layer must be exactly what this package builds: no other module in a place of
-ours (quantised, sharded), nobody listening to a part, one dtype, a CPU, matrices that a cache holds. Anything else is
-computed step by step, to the same numbers up to rounding.
+One call is then x + mixer(norm(x)), so the layer must be exactly what this package builds: no other module in a place
+of ours (quantised, sharded), nobody listening to a part, one dtype, a CPU, matrices that a cache holds. Anything else
+is computed step by step, to the same numbers up to rounding.
 """
 
 from __future__ import annotations
@@ -139,5 +139,6 @@ def _observed(module: nn.Module) -> bool:
 
 
 def _readable(weight: Tensor | None, dtype: torch.dtype, limit: int | None = MOST_NUMBERS) -> bool:
-    plain = type(weight) is nn.Parameter and weight.dtype == dtype and weight.device.type == "cpu"
-    return plain and weight.is_contiguous() and (limit is None or weight.shape[-2:].numel() <= limit)
+    if type(weight) is not nn.Parameter or weight.dtype != dtype or weight.device.type != "cpu":
+        return False
+    return weight.is_contiguous() and (limit is None or weight.shape[-2:].numel() <= limit)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from model.kernels.attention import AttentionShape
-from model.kernels.native.library import address, padded, padded_transpose, run, structure
+from model.kernels.native.library import added_up, address, padded, run, structure, turned
 from model.layout import PackedLayout
 
 # Rows of scores of longer sequences would leave the cache: torch's blockwise kernel is the better one there.
@@ -59,7 +59,7 @@ def attention_arguments(
     weights: AttentionWeights, shape: AttentionShape, eps: float
 ) -> tuple[ctypes.Structure, list[Tensor]]:
     """What a call is told of the layer, and the tensors made for it, which must live as long as it."""
-    qkv_t, o_t = padded_transpose(weights.qkv), weights.o.t().contiguous()
+    qkv_t, o_t = turned(weights.qkv), turned(weights.o, pad=False)
     arguments = _Arguments(
         D=weights.qkv.shape[1],
         heads=shape.num_heads,
@@ -117,5 +117,5 @@ class _AttentionLayer(torch.autograd.Function):
         grads = x.new_zeros(len(ctx.layout.parts) - 1, sum(sizes))
         arguments.grad_out, arguments.grad_x, arguments.grads = address(grad), address(grad_x), address(grads)
         run(x.dtype, "attention_backward", arguments, ctx.layout.parts, numbered=True)
-        by_weight = [part.view_as(weight) for part, weight in zip(grads.sum(0).split(sizes), weights, strict=True)]
+        by_weight = [part.view_as(weight) for part, weight in zip(added_up(grads).split(sizes), weights, strict=True)]
         return grad_x, *by_weight, None, None, None

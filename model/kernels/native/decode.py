@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.kernels.attention import AttentionShape
 from model.kernels.native.attention import AttentionWeights, attention_arguments
-from model.kernels.native.library import address, library, padded_transpose, structure
+from model.kernels.native.library import address, library, structure, turned
 from model.kernels.native.mamba import MambaWeights, mamba_arguments
 from model.kernels.native.moe import MoERule, MoEWeights, moe_arguments
 from model.kernels.ssd_shape import SSDShape
@@ -40,7 +40,7 @@ class NativeDecode:
         kinds = torch.tensor([_KINDS[type(layer[0])] for layer in layers], dtype=torch.int64)
         pointers = torch.tensor([ctypes.addressof(part) for part in self._structures], dtype=torch.int64)
         self.dtype, self.has_head = embeddings.dtype, head.numel() <= _MOST_HEAD
-        head_t = padded_transpose(head) if self.has_head else None
+        head_t = turned(head) if self.has_head else None
         self._held += [kinds, pointers, *(() if head_t is None else (head_t,))]
         self._arguments = _Arguments(
             D=len(norm),
@@ -61,11 +61,11 @@ class NativeDecode:
 
     def _layer(self, layer: Layer) -> ctypes.Structure:
         if isinstance(layer[0], MambaWeights):
-            structure, made = mamba_arguments(*layer, chunk_size=1)  # type: ignore[arg-type]  # one kind of tuple
+            structure, made = mamba_arguments(*layer, chunk_size=1)
         elif isinstance(layer[0], AttentionWeights):
-            structure, made = attention_arguments(*layer)  # type: ignore[arg-type]
+            structure, made = attention_arguments(*layer)
         else:
-            structure, made = moe_arguments(*layer)  # type: ignore[arg-type]
+            structure, made = moe_arguments(*layer)
         self._held += made
         return structure
 

@@ -7,6 +7,7 @@ their order, so that results do not depend on how many threads take part.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -53,12 +54,24 @@ def padded(count: int, like: Tensor) -> int:
     return -(-count // lanes) * lanes
 
 
-def padded_transpose(weight: Tensor) -> Tensor:
-    """[..., O, I] -> [..., I, O] with O filled up with zeros to whole cache lines."""
-    rows = weight.shape[-2]
-    result = weight.new_zeros(*weight.shape[:-2], weight.shape[-1], padded(rows, weight))
-    result[..., :rows] = weight.mT
+def turned(weight: Tensor, *, pad: bool = True) -> Tensor:
+    """[..., O, I] -> [..., I, O], O filled up with zeros to whole cache lines where `pad`."""
+    loaded = library(weight.dtype)
+    assert loaded is not None
+    rows, columns = weight.shape[-2:]
+    width = padded(rows, weight) if pad else rows
+    result = weight.new_empty(*weight.shape[:-2], columns, width)
+    count = weight.shape[:-2].numel()
+    loaded.turn(POINTER(address(weight)), POINTER(address(result)), INT(count), INT(rows), INT(columns), INT(width))
     return result
+
+
+def added_up(blocks: Tensor) -> Tensor:
+    """[parts, numbers] -> their sum [numbers], in the order of the parts; the first is overwritten."""
+    loaded = library(blocks.dtype)
+    assert loaded is not None
+    loaded.add_up(POINTER(address(blocks)), INT(len(blocks)), INT(blocks.shape[1]))
+    return blocks[0]
 
 
 def address(tensor: Tensor | None) -> int | None:
@@ -78,7 +91,7 @@ def run(dtype: torch.dtype, name: str, arguments: ctypes.Structure, bounds: Sequ
     assert loaded is not None
     function, pointer = getattr(loaded, name), ctypes.byref(arguments)
     jobs: list[Callable[[], Any]] = []
-    for part, (first, last) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for part, (first, last) in enumerate(itertools.pairwise(bounds)):
         where = (INT(part),) if numbered else ()
         jobs.append(partial(function, pointer, INT(first), INT(last), *where))
     threads = min(torch.get_num_threads(), len(jobs))

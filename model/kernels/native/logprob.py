@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.kernels.native.library import address, library, padded_transpose, run, structure
+from model.kernels.native.library import added_up, address, library, run, structure, turned
 
 # Numbers of a head that stays in cache; beyond, the library's blocked products win.
 MOST_NUMBERS = 1 << 20
@@ -49,7 +49,7 @@ def _parts(tokens: int) -> list[int]:
 def _arguments(
     hidden: Tensor, weight: Tensor, targets: Tensor, inverse_temperature: float, results: tuple[Tensor, ...]
 ) -> tuple[ctypes.Structure, list[Tensor]]:
-    weight_t = padded_transpose(weight)
+    weight_t = turned(weight)
     arguments = _Arguments(
         tokens=len(hidden),
         D=hidden.shape[1],
@@ -88,8 +88,8 @@ class _Logprob(torch.autograd.Function):
         arguments, _ready = _arguments(hidden, weight, targets, ctx.inverse_temperature, tuple(results))
         grad, grad_entropy = (None if part is None else part.contiguous() for part in (grad, grad_entropy))
         parts, grad_hidden = _parts(len(hidden)), torch.empty_like(hidden)
-        grads = weight.new_zeros(len(parts) - 1, *weight.shape)
+        grads = weight.new_zeros(len(parts) - 1, weight.numel())
         arguments.grad, arguments.grad_entropy = address(grad), address(grad_entropy)
         arguments.grad_hidden, arguments.grads = address(grad_hidden), address(grads)
         run(hidden.dtype, "logprob_backward", arguments, parts, numbered=True)
-        return grad_hidden, grads.sum(0), None, None
+        return grad_hidden, added_up(grads).view_as(weight), None, None

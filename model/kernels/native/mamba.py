@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.kernels.native.library import address, padded, padded_transpose, run, structure
+from model.kernels.native.library import added_up, address, padded, run, structure, turned
 from model.kernels.ssd_shape import SSDShape
 from model.layout import PackedLayout
 
@@ -58,7 +58,7 @@ def mamba_layer_from(
     conv: Tensor | None,
     ssm: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `mamba_layer` without gradients, going on from conv [B, K-1, C] and ssm [B, G, N, R*P], with both at the end."""
+    """As `mamba_layer` without gradients, from conv [B, K-1, C] and ssm [B, G, N, R*P], with both at the end."""
     conv_out = x.new_empty(layout.num_sequences, len(weights.taps) - 1, weights.taps.shape[1])
     ssm_out = x.new_empty(shape.states(layout.num_sequences))
     out = torch.empty_like(x)
@@ -74,7 +74,7 @@ def mamba_arguments(
     weights: MambaWeights, shape: SSDShape, eps: float, chunk_size: int
 ) -> tuple[ctypes.Structure, list[Tensor]]:
     """What a call is told of the layer, and the tensors made for it, A first, which must live as long as it."""
-    in_proj_t, out_proj_t = padded_transpose(weights.in_proj), weights.out_proj.t().contiguous()
+    in_proj_t, out_proj_t = turned(weights.in_proj), turned(weights.out_proj, pad=False)
     A = -torch.exp(weights.A_log)
     named = dict(zip(_WEIGHTS, weights, strict=True)) | {"A": A, "in_proj_t": in_proj_t, "out_proj_t": out_proj_t}
     arguments = _Arguments(
@@ -135,7 +135,7 @@ class _MambaLayer(torch.autograd.Function):
         grads = x.new_zeros(len(ctx.layout.parts) - 1, total)
         arguments.grad_out, arguments.grad_x, arguments.grads = address(grad), address(grad_x), address(grads)
         run(x.dtype, "mamba_backward", arguments, ctx.layout.parts, numbered=True)
-        added = grads.sum(0).split([weight.numel() for weight in weights])
+        added = added_up(grads).split([weight.numel() for weight in weights])
         by_weight = [part.view_as(weight) for part, weight in zip(added, weights, strict=True)]
         by_weight[5] = by_weight[5] * made[0]  # A = -exp(A_log): its own derivative
         return grad_x, *by_weight, None, None, None, None

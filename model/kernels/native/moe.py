@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.kernels.native.library import address, padded, padded_transpose, run, structure
+from model.kernels.native.library import added_up, address, padded, run, structure, turned
 
 # An expert's rows in a block, on average, and the bounds of a block.
 _ROWS, _LEAST, _MOST = 64, 64, 4096
-_PART_TOKENS, _MOST_PARTS = 256, 8
+_PART_TOKENS, _MOST_PARTS = 512, 4
 _Arguments = structure(
     "MoEArguments",
     ints=("tokens", "D", "E", "I", "S", "k", "block", "normalise"),
@@ -57,8 +57,8 @@ def moe_layer(x: Tensor, weights: MoEWeights, rule: MoERule, recorded: Tensor | 
 def moe_arguments(weights: MoEWeights, rule: MoERule) -> tuple[ctypes.Structure, list[Tensor]]:
     """What a call is told of the layer, and the tensors made for it, which must live as long as it."""
     num_experts, units, size = weights.up.shape
-    made = {name: padded_transpose(getattr(weights, name)) for name in ("gate", "up", "down", "shared_up")}
-    made["shared_down"] = weights.shared_down.t().contiguous()
+    made = {name: turned(getattr(weights, name)) for name in ("gate", "up", "down", "shared_up")}
+    made["shared_down"] = turned(weights.shared_down, pad=False)
     bias = (rule.bias - rule.bias.mean()).to(weights.up.dtype)
     arguments = _Arguments(
         D=size,
@@ -140,5 +140,5 @@ class _MoELayer(torch.autograd.Function):
         grads = x.new_zeros(len(parts) - 1, sum(sizes))
         arguments.grad_out, arguments.grad_x, arguments.grads = address(grad), address(grad_x), address(grads)
         run(x.dtype, "moe_backward", arguments, parts, numbered=True)
-        by_weight = [part.view_as(weight) for part, weight in zip(grads.sum(0).split(sizes), weights, strict=True)]
+        by_weight = [part.view_as(weight) for part, weight in zip(added_up(grads).split(sizes), weights, strict=True)]
         return grad_x, *by_weight, None, None, None

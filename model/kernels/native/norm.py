@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.kernels.native.library import address, library, run, structure
+from model.kernels.native.library import added_up, address, library, run, structure
 
-_PART_TOKENS, _MOST_PARTS = 512, 8
+_PART_TOKENS, _MOST_PARTS = 512, 4
 _Arguments = structure(
     "NormArguments",
     ints=("tokens", "D"),
@@ -57,4 +57,4 @@ class _Norm(torch.autograd.Function):
         where = {"x": x, "weight": weight, "inverse": inverse, "grad": grad, "grad_x": grad_x, "grads": grads}
         arguments = _Arguments(len(x), x.shape[1], ctx.eps, **{name: address(part) for name, part in where.items()})
         run(x.dtype, "norm_backward", arguments, parts, numbered=True)
-        return grad_x, grads.sum(0), None
+        return grad_x, added_up(grads), None
