@@ -27,8 +27,8 @@ from model.layout import PackedLayout
 if TYPE_CHECKING:
     from model.layers.block import Block
 
-# Numbers of the largest matrix: beyond it the library's blocked products win.
-MOST_NUMBERS = 1 << 18
+# Numbers of the largest matrix, and of all experts of a layer together: beyond, the library's blocked products win.
+MOST_NUMBERS, MOST_IN_ALL = 1 << 19, 1 << 22
 _PARTS = {MambaMixer, AttentionMixer, MoEMixer, Linear, RMSNorm, DepthwiseConv, Router, Experts, SharedExpert}
 
 
@@ -141,4 +141,5 @@ def _observed(module: nn.Module) -> bool:
 def _readable(weight: Tensor | None, dtype: torch.dtype, limit: int | None = MOST_NUMBERS) -> bool:
     if type(weight) is not nn.Parameter or weight.dtype != dtype or weight.device.type != "cpu":
         return False
-    return weight.is_contiguous() and (limit is None or weight.shape[-2:].numel() <= limit)
+    few = limit is None or (weight.shape[-2:].numel() <= limit and weight.numel() <= MOST_IN_ALL)
+    return few and weight.is_contiguous()
