@@ -114,7 +114,7 @@ class _AttentionLayer(torch.autograd.Function):
         for name, tensor in zip(("projected", "attended", "lse"), kept, strict=True):
             setattr(arguments, name, address(tensor))
         sizes = [weight.numel() for weight in weights]
-        grads = x.new_zeros(len(ctx.layout.parts) - 1, sum(sizes))
+        grads = x.new_empty(len(ctx.layout.parts) - 1, sum(sizes))
         arguments.grad_out, arguments.grad_x, arguments.grads = address(grad), address(grad_x), address(grads)
         run(x.dtype, "attention_backward", arguments, ctx.layout.parts, numbered=True)
         by_weight = [part.view_as(weight) for part, weight in zip(added_up(grads).split(sizes), weights, strict=True)]

@@ -88,7 +88,7 @@ class _Logprob(torch.autograd.Function):
         arguments, _ready = _arguments(hidden, weight, targets, ctx.inverse_temperature, tuple(results))
         grad, grad_entropy = (None if part is None else part.contiguous() for part in (grad, grad_entropy))
         parts, grad_hidden = _parts(len(hidden)), torch.empty_like(hidden)
-        grads = weight.new_zeros(len(parts) - 1, weight.numel())
+        grads = weight.new_empty(len(parts) - 1, weight.numel())
         arguments.grad, arguments.grad_entropy = address(grad), address(grad_entropy)
         arguments.grad_hidden, arguments.grads = address(grad_hidden), address(grads)
         run(hidden.dtype, "logprob_backward", arguments, parts, numbered=True)

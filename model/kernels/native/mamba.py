@@ -132,7 +132,7 @@ class _MambaLayer(torch.autograd.Function):
         for name, tensor in zip(("projected", "steps", "scanned", "states"), kept, strict=True):
             setattr(arguments, name, address(tensor))
         total = sum(weight.numel() for weight in weights)
-        grads = x.new_zeros(len(ctx.layout.parts) - 1, total)
+        grads = x.new_empty(len(ctx.layout.parts) - 1, total)
         arguments.grad_out, arguments.grad_x, arguments.grads = address(grad), address(grad_x), address(grads)
         run(x.dtype, "mamba_backward", arguments, ctx.layout.parts, numbered=True)
         added = added_up(grads).split([weight.numel() for weight in weights])

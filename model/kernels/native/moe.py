@@ -137,7 +137,7 @@ class _MoELayer(torch.autograd.Function):
             setattr(arguments, name, address(tensor))
         parts = _parts(len(x), arguments.block)
         sizes = [weight.numel() for weight in weights]
-        grads = x.new_zeros(len(parts) - 1, sum(sizes))
+        grads = x.new_empty(len(parts) - 1, sum(sizes))
         arguments.grad_out, arguments.grad_x, arguments.grads = address(grad), address(grad_x), address(grads)
         run(x.dtype, "moe_backward", arguments, parts, numbered=True)
         by_weight = [part.view_as(weight) for part, weight in zip(added_up(grads).split(sizes), weights, strict=True)]

@@ -53,7 +53,7 @@ class _Norm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight, inverse = ctx.saved_tensors
         parts, grad, grad_x = _parts(len(x)), grad.contiguous(), torch.empty_like(x)
-        grads = x.new_zeros(len(parts) - 1, x.shape[1])
+        grads = x.new_empty(len(parts) - 1, x.shape[1])
         where = {"x": x, "weight": weight, "inverse": inverse, "grad": grad, "grad_x": grad_x, "grads": grads}
         arguments = _Arguments(len(x), x.shape[1], ctx.eps, **{name: address(part) for name, part in where.items()})
         run(x.dtype, "norm_backward", arguments, parts, numbered=True)

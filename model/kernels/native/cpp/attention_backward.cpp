@@ -13,7 +13,9 @@ struct Backward {
 
   Backward(const AttentionArguments<T>& arguments, int64_t longest, int64_t part, Scratch& scratch)
       : a(arguments), width(padded<T>(longest)) {
-    d_norm = a.grads + part * (a.D + a.columns() * a.D + a.D * a.inner());
+    const int64_t total = a.D + a.columns() * a.D + a.D * a.inner();
+    d_norm = a.grads + part * total;
+    std::memset(d_norm, 0, total * sizeof(T));
     d_qkv = d_norm + a.D;
     d_o = d_qkv + a.columns() * a.D;
     d_rows = scratch.take<T>(longest * a.row());

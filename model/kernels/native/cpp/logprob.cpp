@@ -100,7 +100,9 @@ extern "C" void logprob_forward(const LogprobArguments<REAL>* a, int64_t first, 
 extern "C" void logprob_backward(const LogprobArguments<REAL>* a, int64_t first, int64_t last, int64_t part) {
   Scratch scratch;
   Head<REAL> head(*a, scratch);
+  REAL* d_weight = a->grads + part * a->V * a->D;
+  std::memset(d_weight, 0, a->V * a->D * sizeof(REAL));
   for (int64_t t = first * kRows; t < std::min(last * kRows, a->tokens); t += kRows) {
-    head.backward(t, std::min(kRows, a->tokens - t), a->grads + part * a->V * a->D);
+    head.backward(t, std::min(kRows, a->tokens - t), d_weight);
   }
 }

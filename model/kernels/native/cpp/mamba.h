@@ -54,6 +54,9 @@ struct Chunk {
     b_t = scratch.take<T>(a.N * width);
   }
 
+  // Whether every tap of token i finds an input: all but the first few of a sequence.
+  bool full(int64_t i, int64_t start) const { return a.conv_in || t + i - start >= a.K - 1; }
+
   // xBC of token t + i - back of the sequence that begins at `start`: null before it, unless it goes on from a state.
   const T* input(int64_t i, int64_t back, int64_t start, int64_t sequence) const {
     const int64_t before = start - (t + i - back);
@@ -67,11 +70,11 @@ struct Chunk {
     for (int64_t i = 0; i < q; ++i) {
       const T* inputs[16];
       for (int64_t back = 0; back < a.K; ++back) inputs[back] = input(i, back, start, sequence);
+      const int64_t seen = full(i, start) ? a.K : t + i - start + 1;
+      const T* last_tap = a.taps + (a.K - 1) * C;
       each<T>(C, [&](int64_t c, int64_t n) {
         Vec<T> total = load(a.conv_bias + c, n);
-        for (int64_t back = 0; back < a.K; ++back) {
-          if (inputs[back]) total += load(inputs[back] + c, n) * load(a.taps + (a.K - 1 - back) * C + c, n);
-        }
+        for (int64_t back = 0; back < seen; ++back) total += load(inputs[back] + c, n) * load(last_tap - back * C + c, n);
         const Vec<T> gate = sigmoid(total);
         store(pre + i * C + c, total, n);
         store(open + i * C + c, gate, n);

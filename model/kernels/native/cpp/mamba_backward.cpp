@@ -16,6 +16,7 @@ struct Gradients {
     int64_t total = 0;
     for (int64_t size : sizes) total += size;
     T* at = a.grads + part * total;
+    std::memset(at, 0, total * sizeof(T));
     for (int i = 0; i < 9; ++i) {
       *places[i] = at;
       at += sizes[i];
@@ -188,14 +189,15 @@ struct Backward {
     for (int64_t i = 0; i < q; ++i) {
       const T* inputs[16];
       for (int64_t back = 0; back < a.K; ++back) inputs[back] = chunk.input(i, back, start, sequence);
+      const int64_t seen = chunk.full(i, start) ? a.K : chunk.t + i - start + 1;
       each<T>(C, [&](int64_t c, int64_t n) {
         const Vec<T> pre = load(chunk.pre + i * C + c, n), open = load(chunk.open + i * C + c, n);
         const Vec<T> grad = load(d_stream + i * C + c, n) * open * (T(1) + pre * (T(1) - open));
         store(d_pre + i * C + c, grad, n);
         store(grads.conv_bias + c, load(grads.conv_bias + c, n) + grad, n);
-        for (int64_t back = 0; back < a.K; ++back) {
+        for (int64_t back = 0; back < seen; ++back) {
           T* tap = grads.taps + (a.K - 1 - back) * C + c;
-          if (inputs[back]) store(tap, load(tap, n) + grad * load(inputs[back] + c, n), n);
+          store(tap, load(tap, n) + grad * load(inputs[back] + c, n), n);
         }
       });
     }

@@ -14,6 +14,7 @@ struct Gradients {
     int64_t total = 0;
     for (int64_t size : sizes) total += size;
     T* at = a.grads + part * total;
+    std::memset(at, 0, total * sizeof(T));
     for (int i = 0; i < 6; ++i) {
       *places[i] = at;
       at += sizes[i];

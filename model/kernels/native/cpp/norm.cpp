@@ -18,6 +18,7 @@ extern "C" void norm_forward(const NormArguments<REAL>* a, int64_t first, int64_
 }
 
 extern "C" void norm_backward(const NormArguments<REAL>* a, int64_t first, int64_t last, int64_t part) {
+  std::memset(a->grads + part * a->D, 0, a->D * sizeof(REAL));
   rms_norm_rows_backward<REAL>(last - first, a->D, a->x + first * a->D, a->weight, a->inverse + first,
                                a->grad + first * a->D, a->D, nullptr, a->grad_x + first * a->D,
                                a->grads + part * a->D);

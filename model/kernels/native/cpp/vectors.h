@@ -91,7 +91,17 @@ inline Vec<T> first_lanes(Vec<T> value, int64_t n, Vec<T> rest = Vec<T>{}) {
   return lane < static_cast<Number>(n) ? value : rest;
 }
 
-// exp to two units in the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2] (Cephes). Exactly 0 below -87.3.
+// exp on [-ln 2 / 2, ln 2 / 2] (Cephes).
+inline Vec<float> polynomial(Vec<float> x) {
+  Vec<float> y = x * 1.9875691500e-4f + 1.3981999507e-3f;
+  y = y * x + 8.3334519073e-3f;
+  y = y * x + 4.1665795894e-2f;
+  y = y * x + 1.6666665459e-1f;
+  y = y * x + 5.0000001201e-1f;
+  return y * (x * x) + x + 1.0f;
+}
+
+// exp to two units in the last place: 2^n times that polynomial. Exactly 0 below -87.3.
 inline Vec<float> exponential(Vec<float> x) {
   typedef int32_t Whole __attribute__((vector_size(kVectorBytes)));
   const Vec<float> high = Vec<float>{} + 88.72283f, low = Vec<float>{} - 87.33654f;
@@ -102,12 +112,7 @@ inline Vec<float> exponential(Vec<float> x) {
   const Vec<float> n = shifted - 12582912.0f;
   bounded = bounded - n * 0.693359375f;
   bounded = bounded + n * 2.12194440e-4f;
-  Vec<float> y = bounded * 1.9875691500e-4f + 1.3981999507e-3f;
-  y = y * bounded + 8.3334519073e-3f;
-  y = y * bounded + 4.1665795894e-2f;
-  y = y * bounded + 1.6666665459e-1f;
-  y = y * bounded + 5.0000001201e-1f;
-  y = y * (bounded * bounded) + bounded + 1.0f;
+  Vec<float> y = polynomial(bounded);
   // Twice half of n, for 2^128 has no exponent of its own.
   const Whole whole = __builtin_convertvector(n, Whole);
   const Whole half = whole >> 1;
@@ -120,11 +125,19 @@ inline Vec<double> exponential(Vec<double> x) {
   return x;
 }
 
-template <class V>
-inline V sigmoid(V x) {
-  const V one = V{} + decltype(+x[0])(1);
-  return one / (one + exponential(-x));
+// 1 / (1 + e^-x); within 1e-34 of it where e^-x would overflow.
+inline Vec<float> sigmoid(Vec<float> x) {
+  typedef int32_t Whole __attribute__((vector_size(kVectorBytes)));
+  const Vec<float> bound = Vec<float>{} + 80.0f;
+  Vec<float> y = x > bound ? -bound : (x < -bound ? bound : -x);
+  const Vec<float> shifted = y * 1.44269504088896341f + 12582912.0f, n = shifted - 12582912.0f;
+  y = (y - n * 0.693359375f) + n * 2.12194440e-4f;
+  // what was added to round n stands in the low bits of the sum
+  const Vec<float> power = (Vec<float>)(((Whole)shifted << 23) + 0x3f800000);
+  return 1.0f / (1.0f + polynomial(y) * power);
 }
+
+inline Vec<double> sigmoid(Vec<double> x) { return 1.0 / (1.0 + exponential(-x)); }
 
 template <class V>
 inline V positive(V x) {
