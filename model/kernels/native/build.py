@@ -9,6 +9,7 @@ torch forms then serve.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import logging
@@ -17,6 +18,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,7 +30,6 @@ _FLAGS = (
     "-O3",
     "-march=native",
     "-fPIC",
-    "-shared",
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=fast",
@@ -74,6 +75,13 @@ def build(real: str, folder: Path | None = None) -> Path:
     return target
 
 
+def prepare() -> None:
+    """Compile what models use now, where nobody waits with a deadline; the first use says when it cannot be done."""
+    if wanted():
+        with contextlib.suppress(NoLibrary):
+            build("float")
+
+
 @lru_cache(maxsize=1)
 def _compiler() -> str:
     for name in filter(None, (os.environ.get("CXX"), *_COMPILERS)):
@@ -90,10 +98,16 @@ def _key(compiler: str, real: str) -> str:
 
 
 def _compile(compiler: str, real: str, target: Path) -> None:
-    sources = [str(path) for path in sorted(SOURCES.glob("*.cpp"))]
+    """Every source by itself, on as many cores as there are, then one library of them all."""
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        objects = {path: f"{scratch}/{path.stem}.o" for path in sorted(SOURCES.glob("*.cpp"))}
+        commands = [
+            (compiler, *_FLAGS, f"-DREAL={real}", "-c", str(path), "-o", made) for path, made in objects.items()
+        ]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda command: _ask(*command), commands))
         made = Path(scratch) / target.name
-        _ask(compiler, *_FLAGS, f"-DREAL={real}", "-o", str(made), *sources)
+        _ask(compiler, "-shared", *objects.values(), "-o", str(made))
         os.replace(made, target)
 
 
