@@ -101,11 +101,9 @@ def _compile(compiler: str, real: str, target: Path) -> None:
     """Every source by itself, on as many cores as there are, then one library of them all."""
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         objects = {path: f"{scratch}/{path.stem}.o" for path in sorted(SOURCES.glob("*.cpp"))}
-        commands = [
-            (compiler, *_FLAGS, f"-DREAL={real}", "-c", str(path), "-o", made) for path, made in objects.items()
-        ]
+        common = (compiler, *_FLAGS, f"-DREAL={real}", "-c")
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda command: _ask(*command), commands))
+            list(pool.map(lambda path: _ask(*common, str(path), "-o", objects[path]), objects))
         made = Path(scratch) / target.name
         _ask(compiler, "-shared", *objects.values(), "-o", str(made))
         os.replace(made, target)

@@ -36,7 +36,12 @@ def test_a_library_is_compiled_and_loads(sources: Path, tmp_path: Path) -> None:
 def test_many_at_once_compile_once(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[Path] = []
     real = build._compile
-    monkeypatch.setattr(build, "_compile", lambda *parts: (compiled.append(parts[2]), real(*parts)))
+
+    def noted(compiler: str, number: str, target: Path) -> None:
+        compiled.append(target)
+        real(compiler, number, target)
+
+    monkeypatch.setattr(build, "_compile", noted)
     with ThreadPoolExecutor(6) as pool:
         made = list(pool.map(lambda _: build.build("float", tmp_path / "cache"), range(6)))
     assert len(set(made)) == 1 and len(compiled) == 1

@@ -108,16 +108,19 @@ def test_any_lengths_and_sizes(
 @KINDS
 def test_gradients_equal_finite_differences(kind: str, layer: Make, layout_of: Lay) -> None:
     block, config = layer(kind, **SMALL)
-    layout, mixer = layout_of([6, 2, 1], config), block.mixer
+    layout, eps = layout_of([6, 2, 1], config), block.eps
+    mixer: Any = block.mixer
     x = torch.randn(9, config.hidden_size, dtype=torch.float64, requires_grad=True)
+    weights: tuple[Tensor, ...]
+    form: Callable[..., Tensor]
     if kind == "M":
-        weights = native.mamba_weights(block.norm, mixer)  # type: ignore[arg-type]  # named by its kind
-        form = lambda x, *w: mamba_layer(x, MambaWeights(*w), mixer.shape, block.eps, layout)  # noqa: E731
+        weights = native.mamba_weights(block.norm, mixer)
+        form = lambda x, *w: mamba_layer(x, MambaWeights(*w), mixer.shape, eps, layout)  # noqa: E731
     elif kind == "*":
-        weights = native.attention_weights(block.norm, mixer)  # type: ignore[arg-type, assignment]
-        form = lambda x, *w: attention_layer(x, AttentionWeights(*w), mixer.shape, block.eps, layout)  # noqa: E731
+        weights = native.attention_weights(block.norm, mixer)
+        form = lambda x, *w: attention_layer(x, AttentionWeights(*w), mixer.shape, eps, layout)  # noqa: E731
     else:
-        weights, rule = native.moe_weights(block.norm, mixer), native.moe_rule(mixer, block.eps)  # type: ignore[arg-type, assignment]
+        weights, rule = native.moe_weights(block.norm, mixer), native.moe_rule(mixer, eps)
         form = lambda x, *w: moe_layer(x, MoEWeights(*w), rule)[0]  # noqa: E731
     assert torch.autograd.gradcheck(form, (x, *weights))
 

@@ -47,7 +47,8 @@ def test_a_record_is_replayed_where_there_is_one(layer: Any, outcome: Any, agree
     layout = layout_of([12], config)
     ours = outcome(block, x, layout, compiled=True)
     agree(ours, outcome(block, x, layout, compiled=False), 1e-12)
-    block.mixer.control.recorded = chosen = []
+    chosen: list[torch.Tensor] = []
+    block.mixer.control.recorded = chosen
     block(x, layout)
     expected = torch.where(recorded.min(1, keepdim=True).values < 0, live, recorded)
     assert len(chosen) == 1 and torch.equal(chosen[0], expected)
