@@ -59,14 +59,12 @@ void panel(int64_t M, Left<T> a, const T* b, int64_t ldb, T* c, int64_t ldc, int
 // The last columns, fewer than a vector: one at a time, in the order of the tiles.
 template <class T, bool ADD>
 void edge(int64_t M, int64_t N, Left<T> a, const T* b, int64_t ldb, T* c, int64_t ldc, int64_t K) {
-  constexpr int64_t W = Lanes<T>::count;
   for (int64_t m = 0; m < M; ++m) {
     Vec<T> total = {};
     if (ADD) total = load(c + m * ldc, N);
     for (int64_t k = 0; k < K; ++k) total += a.at[m * a.row + k * a.column] * load(b + k * ldb, N);
     store(c + m * ldc, total, N);
   }
-  static_assert(W > 0, "");
 }
 
 template <class T, bool ADD>
