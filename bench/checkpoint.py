@@ -34,12 +34,14 @@ PIECE = 1 << 24
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the rows as one JSON object")
+    parser.add_argument("--quick", action="store_true", help="fewer experts and turns")
     parser.add_argument("--experts", type=int, default=24, help="routed experts of the one MoE layer, 20 MB each")
     parser.add_argument("--rounds", type=int, default=4, help="turns of every form")
     parser.add_argument("--folder", type=Path, default=None, help="where to write; the system's temporary folder")
     options = parser.parse_args()
+    experts, rounds = (4, 2) if options.quick else (options.experts, options.rounds)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        result = measure(Path(folder), options.experts, options.rounds)
+        result = measure(Path(folder), experts, rounds)
     if options.json:
         print(json.dumps(result, indent=1))
         return

@@ -1,9 +1,10 @@
 """Our hybrid model and transformers' NemotronH side by side: the same weights, the same tokens, one run, CPU, fp32.
 
-Rows: a training step (forward, backward, AdamW) on rollouts of different lengths, ours packed, transformers' padded as
-it is trained; the same on sequences of one length, where it pays for no padding; prefill; decoding one token at batch
-1, 16 and 64 after a context. transformers runs in each of its own forms (attention eager or sdpa, experts eager,
-batched or grouped) and its best one counts. Before anything is timed the two must agree: `difference` is that of the
+Rows: a training step (forward, backward, torch's fused AdamW on both sides) on rollouts of different lengths, ours
+packed, transformers' padded as it is trained; the same on sequences of one length, where it pays for no padding;
+prefill; decoding one token at batch 1, 16 and 64 after a context. transformers runs in each of its own forms (attention
+eager or sdpa, experts eager, batched or grouped) and its best one counts; ours runs compiled where there is a compiler
+and PALAESTRA_NATIVE is not 0 (`ours_form`). Before anything is timed the two must agree: `difference` is that of the
 losses, or the largest between logits. `--threads 1` (default) times by CPU time.
 """
 
@@ -24,6 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from model.checkpoint import load_pretrained, save_pretrained
 from model.config import HybridConfig
+from model.kernels.native.library import library
 from model.stack import HybridModel
 from model.timing import Form, best_ms, decode_token, drawn, drawn_sequences, read_prompt, train_step
 
@@ -43,12 +45,18 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rows = measure(HybridConfig.tiny(options.vocab), 0.2 if options.quick else 1.0, options.only)
     if options.json:
-        print(json.dumps({"threads": options.threads, "torch": torch.__version__, "rows": rows}, indent=1))
+        about = {"threads": options.threads, "torch": torch.__version__, "ours_form": ours_form()}
+        print(json.dumps(about | {"rows": rows}, indent=1))
         return
+    print(f"ours: {ours_form()}")
     print(f"{'what':24}{'ours_ms':>10}{'transformers_ms':>17}{'ratio':>8}{'difference':>12}  best form of transformers")
     for row in rows:
         times = f"{row['ours_ms']:>10.3f}{row['transformers_ms']:>17.3f}{row['ratio']:>8.2f}"
         print(f"{row['what']:24}{times}{row['difference']:>12.1e}  {row['transformers_form']}")
+
+
+def ours_form() -> str:
+    return "step by step" if library(torch.float32) is None else "compiled layers"
 
 
 def measure(config: HybridConfig, budget_s: float, only: str = "") -> list[dict[str, Any]]:
@@ -125,7 +133,7 @@ def peer_train(peer: Any, model: HybridModel, lengths: list[int]) -> Form:
     mask = pad_sequence([torch.ones_like(sequence) for sequence in sequences], batch_first=True)
     targets = rows[:, 1:].masked_fill(mask[:, 1:] == 0, -100).flatten()
     inputs = {"input_ids": rows} | ({} if bool(mask.all()) else {"attention_mask": mask})
-    optimizer = torch.optim.AdamW(peer.parameters(), lr=1e-5)
+    optimizer = torch.optim.AdamW(peer.parameters(), lr=1e-5, fused=True)
 
     def run() -> float:
         peer.train()

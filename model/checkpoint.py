@@ -35,6 +35,7 @@ from model.checkpoint_file import (
 from model.checkpoint_names import BIAS, IGNORED, misfits, state_tensors
 from model.config import HybridConfig
 from model.huge_pages import prefer_huge_pages
+from model.kernels.native.library import library
 from model.stack import HybridModel
 
 __all__ = [
@@ -119,6 +120,8 @@ def load_pretrained(
     for mixer in model.moe_layers():
         mixer.expert_counts.zero_()
     read_into((found[name], target) for name, target in state_tensors(model))
+    if model.device.type == "cpu":
+        library(model.dtype)  # compiled now if need be, not under the first request
     return model
 
 

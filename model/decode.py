@@ -19,9 +19,11 @@ from model.config import HybridConfig
 from model.kernels.attention import attend_cached
 from model.kernels.conv import causal_conv_step
 from model.kernels.linear import product, product_add
+from model.kernels.native.decode import NativeDecode
 from model.kernels.norm import gated_rms_norm_reference, rms_norm_reference
 from model.kernels.router import dense_weights, gate_logits
 from model.kernels.ssd import ssd_step
+from model.layers import native
 from model.layers.attention import AttentionMixer
 from model.layers.block import Block
 from model.layers.linear import Linear, RMSNorm
@@ -62,7 +64,9 @@ class DecodePlan:
         self._fingerprint = self._state_of_weights()
         self._eps = config.layer_norm_epsilon
         self._embeddings, self._norm, self._head = embeddings.weight, norm_f.weight, lm_head.weight
-        self._steps = _build_steps(blocks)
+        self._moe = [block.mixer for block in blocks if isinstance(block.mixer, MoEMixer)]
+        self._native = native.decode_plan(embeddings, blocks, norm_f, self._eps, lm_head)
+        self._blocks, self._steps = blocks, None if self._native else _build_steps(blocks)
 
     def is_current(self) -> bool:
         return self._fingerprint == self._state_of_weights()
@@ -72,15 +76,38 @@ class DecodePlan:
 
     def step(self, token_ids: Tensor, cache: StateCache, slots: Sequence[int] | Tensor) -> Tensor:
         """See `HybridModel.decode`."""
-        batch = _gather(cache, slots)
-        if token_ids.shape != batch.slots.shape:
-            raise ValueError(f"{len(batch.slots)} slots need one token each, got shape {tuple(token_ids.shape)}")
+        index = cache.slot_index(slots)
+        if token_ids.shape != index.shape:
+            raise ValueError(f"{len(index)} slots need one token each, got shape {tuple(token_ids.shape)}")
+        if self._native is not None and self._native_serves(token_ids, cache):
+            return self._step_native(self._native, token_ids, cache, index)
+        if self._steps is None:
+            self._steps = _build_steps(self._blocks)
+        batch = _gather(cache, index)
         hidden = self._embeddings.index_select(0, token_ids)
         for step in self._steps:
             hidden = step(hidden, batch)
         _scatter(batch)
         logits = product(_rms_norm(hidden, self._norm, self._eps), self._head)
         return logits if logits.dtype == torch.float64 else logits.float()
+
+    def _native_serves(self, token_ids: Tensor, cache: StateCache) -> bool:
+        ours = cache.conv.dtype == self._embeddings.dtype and cache.conv.device.type == "cpu" and len(token_ids) > 0
+        asked = any(mixer.control.replayed is not None or mixer.control.balance is not None for mixer in self._moe)
+        return ours and not asked
+
+    def _step_native(self, plan: NativeDecode, token_ids: Tensor, cache: StateCache, index: Tensor) -> Tensor:
+        least, most = token_ids.aminmax()
+        if int(least) < 0 or int(most) >= len(self._embeddings):
+            raise IndexError(f"tokens must be within 0..{len(self._embeddings) - 1}, got {int(least)}..{int(most)}")
+        lengths = cache.lengths.index_select(0, index)
+        cache.reserve(int(lengths.max()) + 1)
+        buffers = cache.conv, cache.ssm, cache.keys, cache.values
+        out, experts = plan.step(token_ids.to(torch.int64).contiguous(), index, lengths, buffers)
+        cache.lengths.index_add_(0, index, torch.ones_like(index))
+        for mixer, chosen in zip(self._moe, experts, strict=True):
+            mixer.note(chosen, None)
+        return out if plan.has_head else product(out, self._head)
 
 
 def _build_steps(blocks: Sequence[Block]) -> list[Step]:
@@ -100,8 +127,7 @@ def _build_steps(blocks: Sequence[Block]) -> list[Step]:
     return steps
 
 
-def _gather(cache: StateCache, slots: Sequence[int] | Tensor) -> Batch:
-    index = cache.slot_index(slots)
+def _gather(cache: StateCache, index: Tensor) -> Batch:
     count, first, last = len(index), int(index[0]), int(index[-1])
     here = None
     if last - first + 1 == count and (count < 3 or bool((index.diff() == 1).all())):

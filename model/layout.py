@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+_MOST_PARTS, _PART_TOKENS = 4, 512
+
 
 @dataclass(frozen=True)
 class RowMap:
@@ -150,12 +152,30 @@ class PackedLayout:
         if num_tokens is not None and int(bounds[-1]) != num_tokens:
             raise ValueError(f"cu_seqlens ends at {int(bounds[-1])} but {num_tokens} tokens were given")
         self.device = cu_seqlens.device if device is None else device
+        self.bounds = bounds.contiguous()
         self.chunk_size = chunk_size
         self.conv_kernel = conv_kernel
         self.starts = bounds[:-1]
         self.lengths = lengths
         self.num_tokens = int(bounds[-1])
         self.num_sequences = len(lengths)
+
+    @cached_property
+    def parts(self) -> tuple[int, ...]:
+        """Runs of whole sequences of about equal work: run i is sequences parts[i]..parts[i+1]-1.
+
+        Cut by the lengths alone, so that what is added up run by run does not depend on the number of threads.
+        """
+        count = min(_MOST_PARTS, max(1, self.num_tokens // _PART_TOKENS))
+        goals = torch.arange(1, count) * self.num_tokens // count
+        cuts = torch.searchsorted(self.bounds, goals).tolist()
+        return tuple(sorted({0, *cuts, self.num_sequences}))
+
+    @cached_property
+    def state_places(self) -> Tensor:
+        """[B] where the states of each sequence begin that keeps one before every chunk and one at its end."""
+        per_sequence = (self.lengths + self.chunk_size - 1) // self.chunk_size + 1
+        return per_sequence.cumsum(0) - per_sequence
 
     @cached_property
     def last_rows(self) -> Tensor:

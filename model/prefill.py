@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from model.cache import StateCache
+from model.layers import native
 from model.layers.attention import AttentionMixer
 from model.layers.block import Block
 from model.layers.mamba import MambaMixer, MambaState
-from model.layers.moe import MoEMixer
 from model.layout import PackedLayout
 
 
@@ -38,16 +38,14 @@ def prefill(
     plan = _continuation(layout, cache, cache.slot_index(slots))
     mamba = attention = 0
     for block in blocks:
-        x = block.normalise(hidden)
         if isinstance(block.mixer, MambaMixer):
-            hidden = _prefill_mamba(block.mixer, x, hidden, plan, mamba)
+            hidden = _prefill_mamba(block, block.mixer, hidden, plan, mamba)
             mamba += 1
         elif isinstance(block.mixer, AttentionMixer):
-            hidden = _prefill_attention(block.mixer, x, hidden, plan, attention)
+            hidden = _prefill_attention(block, block.mixer, hidden, plan, attention)
             attention += 1
         else:
-            assert isinstance(block.mixer, MoEMixer)
-            hidden = block.mixer.forward(x, hidden)
+            hidden = block(hidden, layout)
     cache.lengths[plan.slots.cpu()] += layout.lengths
     return hidden
 
@@ -73,20 +71,27 @@ def _continuation(layout: PackedLayout, cache: StateCache, slots: Tensor) -> _Co
     return _Continuation(layout, cache, slots.to(device), seen, not bool(seen.any()), rows)
 
 
-def _prefill_mamba(mixer: MambaMixer, x: Tensor, residual: Tensor, plan: _Continuation, layer: int) -> Tensor:
+def _prefill_mamba(block: Block, mixer: MambaMixer, x: Tensor, plan: _Continuation, layer: int) -> Tensor:
     cache = plan.cache
     state = None if plan.fresh else MambaState(cache.conv[layer][plan.slots], cache.ssm[layer][plan.slots])
-    y, final = mixer.prefill(x, residual, plan.layout, state)
+    if cache.conv.dtype == x.dtype and native.takes(x, block.norm, mixer, plan.layout):
+        y, final = native.prefill_mamba(x, block.norm, mixer, block.eps, plan.layout, state)
+    else:
+        y, final = mixer.prefill(block.normalise(x), x, plan.layout, state)
     cache.conv[layer].index_copy_(0, plan.slots, final.conv.to(cache.conv.dtype))
     cache.ssm[layer].index_copy_(0, plan.slots, final.ssm.to(cache.ssm.dtype))
     return y
 
 
-def _prefill_attention(mixer: AttentionMixer, x: Tensor, residual: Tensor, plan: _Continuation, layer: int) -> Tensor:
+def _prefill_attention(block: Block, mixer: AttentionMixer, x: Tensor, plan: _Continuation, layer: int) -> Tensor:
     cache = plan.cache
-    qkv, keys, values = mixer.project(x)
+    if plan.fresh and native.takes(x, block.norm, mixer, plan.layout):
+        y, keys, values = native.prefill_attention(x, block.norm, mixer, block.eps, plan.layout)
+        cache.write_kv(layer, plan.kv_rows, keys, values)
+        return y
+    qkv, keys, values = mixer.project(block.normalise(x))
     cache.write_kv(layer, plan.kv_rows, keys, values)
     if plan.fresh:
-        return mixer.attend(qkv, residual, plan.layout)
+        return mixer.attend(qkv, x, plan.layout)
     held = cache.keys[layer], cache.values[layer]
-    return mixer.continue_from(qkv, residual, plan.layout, *held, plan.slots.cpu(), plan.seen)
+    return mixer.continue_from(qkv, x, plan.layout, *held, plan.slots.cpu(), plan.seen)

@@ -13,6 +13,7 @@ from model.config import HybridConfig
 from model.decode import DecodePlan
 from model.initialise import initialise
 from model.kernels.logprob import linear_logprob
+from model.kernels.native.library import library
 from model.kernels.norm import rms_norm
 from model.layers.block import Block
 from model.layers.linear import Linear, RMSNorm
@@ -48,6 +49,8 @@ class HybridModel(nn.Module):
             self.lm_head = Linear(config.hidden_size, config.vocab_size, place, dtype)
             if self.device.type != "meta":
                 initialise(self, config, generator or torch.Generator().manual_seed(seed))
+        if self.device.type == "cpu":
+            library(dtype)  # compiled now if need be, not under the first request
         self._decode_plan: DecodePlan | None = None
         self._recomputed_kinds: frozenset[str] = frozenset()
 

@@ -22,6 +22,7 @@ import msgspec
 from gym_core.registry import Registry
 from gym_core.seeds import derive
 from gym_core.store import Run, Store
+from model.kernels.native import build as native_build
 from palaestra import demonstrations
 from palaestra.heldout import FILE as RECORD
 from palaestra.heldout import Record, heldout_rows, score
@@ -123,6 +124,7 @@ async def _train(
 ) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         view.phase("starting services")
+        await asyncio.to_thread(native_build.prepare)
         placement = await _placement(local, recipe.layout.processes + (not services.policy))
         stack.push_async_callback(placement.close)
         line = Line(recipe, folder, store, placement, meter, view, services)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -34,6 +35,7 @@ _MODULES = {
     "psycopg": "postgresql",
 }
 _FILES = {"tests/gym_core/sandbox/test_bubblewrap.py": "bubblewrap"}
+_WITH_MODEL = {"bench", "chaos", "conformance", "e2e", "model", "palaestra", "policy_server", "trainer"}
 _used: set[str] = set()
 
 
@@ -41,6 +43,18 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):
         for old in RECORDS.glob("*.json"):
             old.unlink()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Compile now what tests of the model would compile under their deadlines; of several workers, one does."""
+    from model.kernels.native import build
+
+    here = ROOT / "tests"
+    rooms = {item.path.relative_to(here).parts[0] for item in session.items if item.path.is_relative_to(here)}
+    if rooms & _WITH_MODEL and build.wanted() and not session.config.option.collectonly:
+        with contextlib.suppress(build.NoLibrary):  # the tests of compiled forms skip, and say so
+            for real in ("float", "double") if "model" in rooms else ("float",):
+                build.build(real)
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:

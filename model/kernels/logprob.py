@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from model.kernels import triton_support
 from model.kernels.linear import product, weight_gradient
+from model.kernels.native import logprob as native
 
 # Logits worked on at a time on a CPU; a few megabytes stay in cache.
 _CHUNK_NUMBERS = 1 << 20
@@ -47,6 +48,8 @@ def linear_logprob(
         raise ValueError(f"temperature must be positive, got {temperature}; at 0 there is no distribution")
     if mask is not None:
         return _only_masked(hidden, weight, targets, chunk_numbers, temperature, mask)
+    if chunk_numbers is None and native.takes(hidden, weight):
+        return native.native_logprob(hidden, weight, targets, 1 / temperature)
     form: ChunkForm = TorchChunks()
     if triton_support.wanted(hidden):
         from model.kernels.logprob_triton import TritonChunks

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from model.kernels import triton_support
+from model.kernels.native import norm as native
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -23,6 +24,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         from model.kernels.norm_triton import triton_rms_norm
 
         return triton_rms_norm(x, weight, eps)
+    if native.takes(x, weight):
+        return native.native_rms_norm(x, weight, eps)
     if x.device.type == "cpu":
         result: Tensor = _RMSNorm.apply(x, weight, eps)
         return result

@@ -177,10 +177,14 @@ def _check(logits: Tensor, top_k: int, groups: Groups, recorded: Tensor | None) 
         )
     if top_k > num_experts // groups.n_group * groups.topk_group:
         raise ValueError(f"{top_k} experts per token cannot come from {groups.topk_group} of {groups.n_group} groups")
-    if recorded is None:
-        return
-    if recorded.shape != (len(logits), top_k):
-        raise ValueError(f"recorded experts must be {(len(logits), top_k)}, got {tuple(recorded.shape)}")
+    if recorded is not None:
+        check_record(recorded, len(logits), top_k, num_experts)
+
+
+def check_record(recorded: Tensor, num_tokens: int, top_k: int, num_experts: int) -> None:
+    """Raises ValueError when experts to replay do not fit the tokens or name an expert that is not there."""
+    if recorded.shape != (num_tokens, top_k):
+        raise ValueError(f"recorded experts must be {(num_tokens, top_k)}, got {tuple(recorded.shape)}")
     if recorded.device.type == "cpu" and recorded.numel() and int(recorded.max()) >= num_experts:
         raise ValueError(f"recorded expert {int(recorded.max())} is not one of {num_experts}")
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from model.config import ATTENTION, MAMBA, MOE, HybridConfig
 from model.kernels.norm import rms_norm
+from model.layers import native
 from model.layers.attention import AttentionMixer
 from model.layers.linear import RMSNorm
 from model.layers.mamba import MambaMixer
@@ -29,6 +30,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, layout: PackedLayout, counted: Tensor | None = None) -> Tensor:
         """x [T, D] -> [T, D]."""
+        if native.takes(x, self.norm, self.mixer, layout):
+            return native.forward(x, self.norm, self.mixer, self.eps, layout, counted)
         if isinstance(self.mixer, MoEMixer):
             return self.mixer.forward(self.normalise(x), x, counted)
         result: Tensor = self.mixer(self.normalise(x), x, layout)

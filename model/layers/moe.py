@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model.config import HybridConfig
 from model.kernels.experts import relu_squared, routed_experts
-from model.kernels.router import Routing, count_experts, gate_logits, route_logits
+from model.kernels.router import Routing, check_record, count_experts, gate_logits, route_logits
 from model.kernels.router_balance import balance_losses
 from model.layers.linear import Linear
 
@@ -109,17 +109,29 @@ class MoEMixer(nn.Module):
         control, bias = self.control, self.gate.e_score_correction_bias
         logits = gate_logits(x, self.gate.weight)
         routing = route_logits(logits, bias, self.top_k, self.scale, self.normalise, recorded=control.replayed)
-        again = _recomputing()
-        if self.training and torch.is_grad_enabled() and not again:
-            self.expert_counts += count_experts(routing.experts, len(self.expert_counts), counted)
-        if control.recorded is not None and not again:
-            control.recorded.append(routing.experts)
+        self.note(routing.experts, counted)
         if (ask := control.balance) is not None:
             # Computed in a recomputation too: it must run the operations of the pass that it repeats.
             losses = balance_losses(logits, self.top_k, ask.coefficient, ask.sequence, ask.num_sequences, ask.counted)
-            if not again:
+            if not _recomputing():
                 ask.losses.append(losses)
         return routing
+
+    def recorded_for(self, x: Tensor) -> Tensor | None:
+        """The experts [T, k] int64 that a pass over x [T, D] must take, where a record is replayed."""
+        if (replayed := self.control.replayed) is None:
+            return None
+        check_record(replayed, len(x), self.top_k, len(self.expert_counts))
+        return replayed.to(torch.int64)
+
+    def note(self, experts: Tensor, counted: Tensor | None) -> None:
+        """Count and record the experts [T, k] that a pass chose; a pass computed again leaves no second trace."""
+        if _recomputing():
+            return
+        if self.training and torch.is_grad_enabled():
+            self.expert_counts += count_experts(experts, len(self.expert_counts), counted)
+        if self.control.recorded is not None:
+            self.control.recorded.append(experts)
 
     def freeze_router(self) -> None:
         """Stop training the gate; gradients still pass through its scores to the tokens."""

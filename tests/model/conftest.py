@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from model.config import HybridConfig
+from model.kernels.native import build as native_build
+from model.kernels.native.library import library
 from model.stack import HybridModel
 
 VOCABULARY = 97
@@ -19,6 +21,27 @@ Pack = Callable[..., tuple[Tensor, Tensor]]
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def native() -> None:
+    """Whole layers go through their compiled forms; where nothing can be compiled, that is said."""
+    for dtype in (torch.float32, torch.float64):
+        if library(dtype) is None:
+            pytest.skip("no C++ compiler: the compiled forms were not tested")
+
+
+@pytest.fixture
+def step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers are computed step by step, as without a compiler."""
+    monkeypatch.setattr(native_build, "wanted", lambda: False)
+
+
+@pytest.fixture(params=["native", "step_by_step"])
+def form(request: pytest.FixtureRequest) -> str:
+    """Each of the two in turn."""
+    request.getfixturevalue(request.param)
+    return str(request.param)
 
 
 @pytest.fixture

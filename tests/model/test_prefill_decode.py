@@ -13,6 +13,8 @@ from model.checkpoint import load_tensors, state_tensors
 from model.kernels.router import dense_weights, gate_logits
 from model.stack import HybridModel
 
+pytestmark = pytest.mark.usefixtures("form")
+
 Build = Callable[..., HybridModel]
 Pack = Callable[..., tuple[Tensor, Tensor]]
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from model.config import HybridConfig
 from model.stack import HybridModel
 
+pytestmark = pytest.mark.usefixtures("form")
+
 Build = Callable[..., HybridModel]
 Pack = Callable[..., tuple[Tensor, Tensor]]
 

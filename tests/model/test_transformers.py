@@ -13,6 +13,8 @@ from torch import Tensor
 from model.checkpoint import checksum, load_pretrained, save_pretrained, state_tensors
 from model.stack import HybridModel
 
+pytestmark = pytest.mark.usefixtures("form")
+
 transformers = pytest.importorskip("transformers", reason="the oracle, transformers, is not installed")
 Build = Callable[..., HybridModel]
 Pack = Callable[..., tuple[Tensor, Tensor]]

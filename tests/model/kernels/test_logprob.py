@@ -12,6 +12,8 @@ from torch.profiler import ProfilerActivity, profile
 from model.kernels import logprob
 from model.kernels.logprob import linear_logprob, linear_logprob_reference
 
+pytestmark = pytest.mark.usefixtures("form")
+
 
 def problem(tokens: int, vocab: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     draw = torch.Generator().manual_seed(7)

@@ -15,6 +15,8 @@ from model.kernels.norm import (
     rms_norm_reference,
 )
 
+pytestmark = pytest.mark.usefixtures("form")
+
 EPS = 1e-5
 
 

@@ -1,0 +1,108 @@
+"""The compiled library in this process: loaded once per number type, called with structures of pointers.
+
+A call runs without the interpreter's lock. Work that can be cut is cut by the sizes alone and its parts are added in
+their order, so that results do not depend on how many threads take part.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.kernels.native import build
+
+log = logging.getLogger(__name__)
+
+_REALS = {torch.float32: "float", torch.float64: "double"}
+_LINE_BYTES = 64
+INT, REAL, POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
+
+
+def library(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """The library for this dtype; None where there is none, which is logged once."""
+    return _loaded(dtype) if build.wanted() and dtype in _REALS else None
+
+
+@lru_cache(maxsize=2)
+def _loaded(dtype: torch.dtype) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(str(build.build(_REALS[dtype])))
+    except (build.NoLibrary, OSError) as error:
+        log.warning("%s; the torch forms serve", error)
+        return None
+
+
+def structure(name: str, **kinds: Sequence[str]) -> type[ctypes.Structure]:
+    """A C structure: runs of fields of one kind each, in order (ints, reals, pointers)."""
+    types = {"ints": INT, "reals": REAL, "pointers": POINTER}
+    fields = [(field, types[kind.rstrip("0123456789")]) for kind, names in kinds.items() for field in names]
+    return type(name, (ctypes.Structure,), {"_fields_": fields})
+
+
+def padded(count: int, like: Tensor) -> int:
+    """`count` numbers rounded up to whole cache lines, as cpp/scratch.h does."""
+    lanes = _LINE_BYTES // like.element_size()
+    return -(-count // lanes) * lanes
+
+
+def turned(weight: Tensor, *, pad: bool = True) -> Tensor:
+    """[..., O, I] -> [..., I, O], O filled up with zeros to whole cache lines where `pad`."""
+    loaded = library(weight.dtype)
+    assert loaded is not None
+    rows, columns = weight.shape[-2:]
+    width = padded(rows, weight) if pad else rows
+    result = weight.new_empty(*weight.shape[:-2], columns, width)
+    count = weight.shape[:-2].numel()
+    loaded.turn(POINTER(address(weight)), POINTER(address(result)), INT(count), INT(rows), INT(columns), INT(width))
+    return result
+
+
+def added_up(blocks: Tensor) -> Tensor:
+    """[parts, numbers] -> their sum [numbers], in the order of the parts; the first is overwritten."""
+    loaded = library(blocks.dtype)
+    assert loaded is not None
+    loaded.add_up(POINTER(address(blocks)), INT(len(blocks)), INT(blocks.shape[1]))
+    return blocks[0]
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where a tensor's numbers begin; None is the null pointer. It must be contiguous and outlive the call."""
+    if tensor is None:
+        return None
+    assert tensor.is_contiguous() and tensor.device.type == "cpu"
+    return tensor.data_ptr()
+
+
+def run(dtype: torch.dtype, name: str, arguments: ctypes.Structure, bounds: Sequence[int], *, numbered: bool) -> None:
+    """Call `name`(arguments, first, last) for every run bounds[i]..bounds[i+1], on torch's number of threads.
+
+    numbered: the function also gets i, which names where it adds up gradients.
+    """
+    loaded = library(dtype)
+    assert loaded is not None
+    function, pointer = getattr(loaded, name), ctypes.byref(arguments)
+    jobs: list[Callable[[], Any]] = []
+    for part, (first, last) in enumerate(itertools.pairwise(bounds)):
+        where = (INT(part),) if numbered else ()
+        jobs.append(partial(function, pointer, INT(first), INT(last), *where))
+    threads = min(torch.get_num_threads(), len(jobs))
+    if threads <= 1:
+        for job in jobs:
+            job()
+    else:
+        for future in [_pool(threads, os.getpid()).submit(job) for job in jobs]:
+            future.result()
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="native")
