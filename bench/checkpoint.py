@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4, help="turns of every form")
     parser.add_argument("--folder", type=Path, default=None, help="where to write; the system's temporary folder")
     options = parser.parse_args()
-    experts, rounds = (4, 2) if options.quick else (options.experts, options.rounds)
+    experts, rounds = (8, 2) if options.quick else (options.experts, options.rounds)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         result = measure(Path(folder), experts, rounds)
     if options.json:

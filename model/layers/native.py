@@ -94,28 +94,39 @@ def decode_plan(
 def _layer(block: Block) -> Layer:
     mixer = block.mixer
     if isinstance(mixer, MambaMixer):
-        return mamba_weights(block.norm, mixer), mixer.shape, block.eps
+        return mamba_weights(block.norm, mixer, stored=True), mixer.shape, block.eps
     if isinstance(mixer, AttentionMixer):
-        return attention_weights(block.norm, mixer), mixer.shape, block.eps
+        return attention_weights(block.norm, mixer, stored=True), mixer.shape, block.eps
     assert isinstance(mixer, MoEMixer)
-    return moe_weights(block.norm, mixer), moe_rule(mixer, block.eps)
+    return moe_weights(block.norm, mixer, stored=True), moe_rule(mixer, block.eps)
 
 
-def mamba_weights(norm: RMSNorm, mixer: MambaMixer) -> MambaWeights:
+def mamba_weights(norm: RMSNorm, mixer: MambaMixer, stored: bool = False) -> MambaWeights:
+    """stored: the parameters as they are, also where a layer rounds them before it multiplies."""
     conv, heads = mixer.conv1d, (mixer.dt_bias, mixer.A_log, mixer.D)
-    return MambaWeights(
-        norm.weight, mixer.in_proj.weight, conv.weight, conv.bias, *heads, mixer.norm.weight, mixer.out_proj.weight
+    in_proj, out_proj = (_weight(part, stored) for part in (mixer.in_proj, mixer.out_proj))
+    return MambaWeights(norm.weight, in_proj, conv.weight, conv.bias, *heads, mixer.norm.weight, out_proj)
+
+
+def attention_weights(norm: RMSNorm, mixer: AttentionMixer, stored: bool = False) -> AttentionWeights:
+    return AttentionWeights(norm.weight, *(_weight(part, stored) for part in (mixer.qkv_proj, mixer.o_proj)))
+
+
+def moe_weights(norm: RMSNorm, mixer: MoEMixer, stored: bool = False) -> MoEWeights:
+    experts, shared = mixer.experts, mixer.shared_experts
+    routed = experts.up_proj, experts.down_proj
+    if not stored and type(experts) is not Experts:
+        routed = experts.whole_weights()  # type: ignore[operator]  # of a wrapper, see `_ours`
+    return MoEWeights(
+        norm.weight, mixer.gate.weight, *routed, *(_weight(part, stored) for part in (shared.up_proj, shared.down_proj))
     )
 
 
-def attention_weights(norm: RMSNorm, mixer: AttentionMixer) -> AttentionWeights:
-    return AttentionWeights(norm.weight, mixer.qkv_proj.weight, mixer.o_proj.weight)
-
-
-def moe_weights(norm: RMSNorm, mixer: MoEMixer) -> MoEWeights:
-    experts, shared = mixer.experts, mixer.shared_experts
-    routed = mixer.gate.weight, experts.up_proj, experts.down_proj
-    return MoEWeights(norm.weight, *routed, shared.up_proj.weight, shared.down_proj.weight)
+def _weight(linear: Linear, stored: bool) -> Tensor:
+    if stored or type(linear) is Linear:
+        return linear.weight
+    weight: Tensor = linear.whole_weight()  # type: ignore[operator]  # of a wrapper, see `_ours`
+    return weight
 
 
 def moe_rule(mixer: MoEMixer, eps: float) -> MoERule:
@@ -124,12 +135,20 @@ def moe_rule(mixer: MoEMixer, eps: float) -> MoERule:
 
 def _ours(module: nn.Module, dtype: torch.dtype) -> bool:
     """Whether a module and all within it are of this package, unobserved, and hold what the compiled forms read."""
-    if type(module) not in _PARTS or _observed(module):
+    if (type(module) not in _PARTS and not _wraps(module)) or _observed(module):
         return False
     if isinstance(module, DepthwiseConv) and len(module.weight) > MOST_TAPS:
         return False
     weights = all(_readable(weight, dtype) for weight in module._parameters.values())
     return weights and all(_ours(part, dtype) for part in module._modules.values() if part is not None)
+
+
+def _wraps(module: nn.Module) -> bool:
+    """Whether a module of another class says of itself, not of its base, what plain weight it stands for."""
+    for name in ("whole_weight", "whole_weights"):
+        if name in type(module).__dict__:
+            return getattr(module, name)() is not None
+    return False
 
 
 def _observed(module: nn.Module) -> bool:

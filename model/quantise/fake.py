@@ -77,6 +77,9 @@ class FakeLinear(WrappedLinear):
     def add_to(self, residual: Tensor, x: Tensor) -> Tensor:
         return linear_add(residual, self._input(x), self._weight())
 
+    def whole_weight(self) -> Tensor | None:
+        return self._weight() if self.input_scale is None else None
+
     def _input(self, x: Tensor) -> Tensor:
         return x if self.input_scale is None else fake_quantise(x, self.input_scale)
 
@@ -96,10 +99,19 @@ class FakeExperts(WrappedExperts):
         self.input_scales = [scales.inputs[name] for name in names] if activations else None
         self.num_experts = count
 
+    def whole_weights(self) -> tuple[Tensor, Tensor] | None:
+        if self.input_scales is not None:
+            return None
+        ups, downs = self._rounded()
+        return torch.stack(ups), torch.stack(downs)
+
+    def _rounded(self) -> tuple[list[Tensor], list[Tensor]]:
+        up_scales, down_scales = self.weight_scales[: self.num_experts], self.weight_scales[self.num_experts :]
+        ups = [fake_quantise(w, s) for w, s in zip(self.up_proj, up_scales, strict=True)]
+        return ups, [fake_quantise(w, s) for w, s in zip(self.down_proj, down_scales, strict=True)]
+
     def forward(self, x: Tensor, routing: Routing) -> Tensor:
-        ups = [fake_quantise(w, s) for w, s in zip(self.up_proj, self.weight_scales, strict=False)]
-        scales = self.weight_scales[self.num_experts :]
-        downs = [fake_quantise(w, s) for w, s in zip(self.down_proj, scales, strict=True)]
+        ups, downs = self._rounded()
         if self.input_scales is None:
             return routed_experts(x, routing, torch.stack(ups), torch.stack(downs))
         return experts_one_by_one(x, routing, ups, [down.t().contiguous() for down in downs], self.input_scales)

@@ -106,6 +106,10 @@ class WrappedLinear(Linear):
         nn.Module.__init__(self)
         self.weight = inner.weight
 
+    def whole_weight(self) -> Tensor | None:
+        """What every input is multiplied with as it comes; None when inputs are rounded first (`layers.native`)."""
+        return self.weight
+
 
 class WrappedExperts(Experts):
     """Experts over the weights of others."""
@@ -113,6 +117,10 @@ class WrappedExperts(Experts):
     def __init__(self, inner: Experts) -> None:
         nn.Module.__init__(self)
         self.up_proj, self.down_proj = inner.up_proj, inner.down_proj
+
+    def whole_weights(self) -> tuple[Tensor, Tensor] | None:
+        """As `WrappedLinear.whole_weight`, of all up and all down projections."""
+        return self.up_proj, self.down_proj
 
 
 def linear_of(site: Site) -> Linear:
