@@ -159,7 +159,7 @@ async def test_no_service_listens_beyond_this_machine_without_a_token(name: str,
 def test_there_is_one_way_to_listen() -> None:
     """A second one would be a second place to forget the token."""
     root = Path(__file__).resolve().parents[2]
-    words = ("TCPSite(", "run_app(", "create_server(", "start_server(", "HTTPServer(", "uvicorn")
+    words = ("TCPSite(", "run_app(", "create_server(", "start_server(", "HTTPServer(", "import uvicorn")
     rooms = ("gym_core", "agent_server", "policy_server", "trainer", "palaestra", "environments")
     found = {
         str(path.relative_to(root))

@@ -35,7 +35,9 @@ class NativeDecode:
     """The weights of one stack as the compiled step reads them: valid until a weight is changed."""
 
     def __init__(self, embeddings: Tensor, layers: Sequence[Layer], norm: Tensor, eps: float, head: Tensor) -> None:
-        self._held: list[Tensor] = [embeddings, norm, head, *(part for layer in layers for part in layer[0])]
+        # Aliases, not the parameters: where a parameter is given other memory, what is read here must stay.
+        weights = (embeddings, norm, head, *(part for layer in layers for part in layer[0]))
+        self._held: list[Tensor] = [part.detach() for part in weights]
         self._structures = [self._layer(layer) for layer in layers]
         kinds = torch.tensor([_KINDS[type(layer[0])] for layer in layers], dtype=torch.int64)
         pointers = torch.tensor([ctypes.addressof(part) for part in self._structures], dtype=torch.int64)
