@@ -40,7 +40,8 @@ _used: set[str] = set()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput"):
+    again = session.config.getoption("lf", default=False)  # a second try of what failed adds to the first run's record
+    if not hasattr(session.config, "workerinput") and not again:
         for old in RECORDS.glob("*.json"):
             old.unlink()
 
