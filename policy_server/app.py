@@ -44,19 +44,17 @@ def build_app(
     app = web.Application()
     app[BACKEND] = backend
     Routes(backend, Prompts(tokenizer), config or PolicyConfig()).add_to(app)
-    scopes = dict.fromkeys(("/weights", "/weights/body"), "policy:weights")
-    harden(
-        app,
-        "policy",
-        token,
-        error_body=openai_error,
-        scope="policy:generate",
-        scopes=scopes,
-        streamed=("/weights/body",),
-    )
+    guard(app, token)
     if isinstance(backend, Engine | VllmBackend):
         _publish_stats(backend, app[DOOR].metrics)
     return app
+
+
+def guard(app: web.Application, token: Access | str | None) -> None:
+    """The door of every policy server, one or a router over many: errors in OpenAI's shape, and who may do what."""
+    scopes = dict.fromkeys(("/weights", "/weights/body"), "policy:weights")
+    streamed = ("/weights/body",)  # too large to be held as one; `weight_body` reads it, under a deadline
+    harden(app, "policy", token, error_body=openai_error, scope="policy:generate", scopes=scopes, streamed=streamed)
 
 
 def _publish_stats(engine: Engine | VllmBackend, metrics: Metrics) -> None:

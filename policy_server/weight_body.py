@@ -2,21 +2,24 @@
 
     POST /weights/body    u32 head bytes | head: WeightsParams as JSON | the bytes of its layout, in pieces as they come
 
-Nothing is exchanged before the last byte is here and every checksum agrees.
+Nothing is exchanged before the last byte is here and every checksum agrees. The whole has to arrive within the caller's
+deadline, and `RECEIVE_S` at most.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import numpy as np
 import torch
 from aiohttp import web
 from torch import Tensor
 
-from gym_core.errors import BadRequest, TooLarge
-from gym_core.serve import parse_json
+from gym_core.errors import BadRequest, SlowBody, TooLarge
+from gym_core.serve import deadline_s, parse_json
 from model.huge_pages import prefer_huge_pages
 from model.weight_layout import places_of
 from policy_server.engine import Engine
@@ -24,18 +27,34 @@ from policy_server.weights import Taken, WeightsParams, take_memory
 
 HEAD = struct.Struct("<I")
 _MAX_HEAD = 1 << 26
+RECEIVE_S = 600.0
+
+
+@asynccontextmanager
+async def arriving(request: web.Request) -> AsyncIterator[None]:
+    """What is read of the body inside has to be here in time. Raises `SlowBody`."""
+    limit_s = deadline_s(request, RECEIVE_S)
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError:
+        raise SlowBody(f"the weights did not arrive within {limit_s:g} s", hint="raise policy.publish_s") from None
 
 
 async def receive(engine: Engine, request: web.Request) -> Taken:
-    """Take weights from a request's body. Raises `BadRequest`, `TooLarge`, `Conflict`, `DeadlineExceeded`."""
-    params = await read_head(request)
-    _, needed = places_of(engine.model)
-    if params.nbytes > 2 * needed:  # a layout of another dtype may be twice as large
-        raise TooLarge(f"{params.nbytes} bytes of weights for a model of {needed}", field="nbytes")
-    with torch.inference_mode(False):
-        memory = torch.empty(params.nbytes, dtype=torch.uint8)
-    prefer_huge_pages([memory])
-    await fill(request, memory)
+    """Take weights from a request's body.
+
+    Raises `BadRequest`, `SlowBody`, `TooLarge`, `Conflict`, `DeadlineExceeded`.
+    """
+    async with arriving(request):
+        params = await read_head(request)
+        _, needed = places_of(engine.model)
+        if params.nbytes > 2 * needed:  # a layout of another dtype may be twice as large
+            raise TooLarge(f"{params.nbytes} bytes of weights for a model of {needed}", field="nbytes")
+        with torch.inference_mode(False):
+            memory = torch.empty(params.nbytes, dtype=torch.uint8)
+        prefer_huge_pages([memory])
+        await fill(request, memory)
     return await take_memory(engine, params, memory)
 
 

@@ -184,17 +184,15 @@ def _config_of(model: str) -> tuple[HybridConfig, dict[str, Any] | None]:
 
 
 def _overridden(config: HybridConfig, values: dict[str, Any]) -> HybridConfig:
-    import difflib
     from dataclasses import fields, replace
 
     from gym_core.errors import BadRequest
+    from gym_core.nearest import hint
 
     names = [field.name for field in fields(config)]
     for name in values:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}"
-            raise BadRequest(f"a model has no field {name!r}", field="--set", hint=hint)
+            raise BadRequest(f"a model has no field {name!r}", field="--set", hint=hint(name, names))
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
         return replace(config, **plain)

@@ -23,13 +23,13 @@ from gym_core import headers
 from gym_core.access import Access
 from gym_core.client import Client, Token
 from gym_core.errors import Conflict, PalaestraError, PolicyFault, Unavailable
-from gym_core.serve import DOOR, deadline_s, harden, json_reply, read_json
+from gym_core.serve import DOOR, deadline_s, json_reply, read_json
 from gym_core.telemetry import Metrics
 from model.weight_memory import WeightMemory
-from policy_server.app import openai_error
+from policy_server.app import guard, openai_error
 from policy_server.replicas.current import Kept
 from policy_server.replicas.pool import Pool, Replica, Spawn
-from policy_server.weight_body import fill, read_head
+from policy_server.weight_body import arriving, fill, read_head
 from policy_server.weights import Taken, WeightsParams
 
 _HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date", "server"}
@@ -56,16 +56,7 @@ class Router:
         app.router.add_post("/score", self.score)
         app.router.add_get("/version", self.version)
         app.router.add_get("/replicas", self.replicas)
-        scopes = dict.fromkeys(("/weights", "/weights/body"), "policy:weights")
-        harden(
-            app,
-            "policy",
-            token,
-            error_body=openai_error,
-            scope="policy:generate",
-            scopes=scopes,
-            streamed=("/weights/body",),
-        )
+        guard(app, token)
         app.router.add_route("*", "/{path:.+}", self.forward)
         app.on_startup.append(self._start)
         app.on_cleanup.append(self._close)
@@ -142,10 +133,12 @@ class Router:
 
     async def weights_body(self, request: web.Request) -> web.Response:
         """Receive once, into memory that all replicas then serve from."""
-        params = await read_head(request)
+        async with arriving(request):
+            params = await read_head(request)
         memory = WeightMemory(params.nbytes, shared=True)
         try:
-            await fill(request, memory.tensor)
+            async with arriving(request):
+                await fill(request, memory.tensor)
             return json_reply(await self._publish(msgspec.structs.replace(params, memory=memory.handle, nbytes=0)))
         finally:
             memory.close()

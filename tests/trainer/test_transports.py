@@ -18,13 +18,14 @@ import pytest
 import torch
 
 from gym_core.client import Client
-from gym_core.errors import BadRequest, Conflict, DeadlineExceeded
+from gym_core.errors import BadRequest, Conflict, DeadlineExceeded, SlowBody
 from gym_core.serve import start
 from model import checkpoint, weight_layout
 from model.config import HybridConfig
 from model.stack import HybridModel
 from model.tokenizer import Tokenizer
 from model.weight_memory import Handle, WeightMemory, open_memory
+from policy_server import weight_body
 from policy_server.app import build_app
 from policy_server.config import PolicyConfig
 from policy_server.engine import Engine
@@ -365,3 +366,17 @@ def test_closing_a_memory_takes_the_offer_back() -> None:
         memory.close()
         with pytest.raises(ValueError, match=r"cannot be opened|in this process"):
             open_memory(memory.handle)
+
+
+async def test_a_body_that_never_ends_is_given_up(
+    client: Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weight_body, "RECEIVE_S", 0.2)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"\x10\x00"
+        await asyncio.Event().wait()
+
+    with pytest.raises(SlowBody, match=r"did not arrive within 0\.2 s"):
+        await client.post("/weights/body", pieces, timeout_s=60)
+    assert engine.version == 0

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,8 @@ from urllib.parse import quote
 import pytest
 
 from gym_core.store import Store
+
+sys.path.insert(0, str(Path(__file__).parent))  # store_samples
 
 SERVER_USERS = ("postgres", "nobody")
 SETTINGS = {

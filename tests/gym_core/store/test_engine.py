@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import subprocess
-import sys
-import textwrap
 import zlib
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -17,40 +13,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from store_samples import make_rollout, run_program
 
-from gym_core.contracts import Outcome, Rollout, TraceInfo, Verdict
 from gym_core.errors import BadRequest, Conflict, UnknownName
 from gym_core.store import Store, engine
 from gym_core.store.models import Base
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def make_rollout(name: str = "r1", **changes: Any) -> Rollout:
-    given: dict[str, Any] = {
-        "rollout_id": name,
-        "environment": "maths",
-        "task_id": "t1",
-        "outcome": Outcome.SCORED,
-        "run_id": "run",
-        "verdict": Verdict(reward=0.5, components={"format": 1.0}),
-        "output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "ünï"}]}],
-        "traces": [TraceInfo(offset=0, num_bytes=3, num_tokens=1, num_trainable=1)],
-        "created_at": 12.5,
-    }
-    return Rollout(**{**given, **changes})
-
-
-def run_program(program: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        **options,
-    )
 
 
 async def test_a_missing_store_is_not_made_unasked(tmp_path: Path) -> None:

@@ -9,30 +9,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from store_samples import ids, make_rollout
 
-from gym_core.contracts import Outcome, Rollout, TaskProfile, TraceInfo, Verdict
+from gym_core.contracts import Outcome, TaskProfile, Verdict
 from gym_core.errors import BadRequest, Conflict, ErrorInfo, Unavailable, UnknownName
 from gym_core.store import Run, Store
 from gym_core.store.models import TaskRow
-
-
-def make_rollout(name: str = "r1", **changes: Any) -> Rollout:
-    given: dict[str, Any] = {
-        "rollout_id": name,
-        "environment": "maths",
-        "task_id": "t1",
-        "outcome": Outcome.SCORED,
-        "run_id": "run",
-        "verdict": Verdict(reward=0.5, components={"format": 1.0}),
-        "output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "ünï"}]}],
-        "traces": [TraceInfo(offset=0, num_bytes=3, num_tokens=1, num_trainable=1)],
-        "created_at": 12.5,
-    }
-    return Rollout(**{**given, **changes})
-
-
-async def ids(store: Store, **filters: Any) -> list[str]:
-    return [rollout.rollout_id async for rollout, _ in store.iter_rollouts(**filters)]
 
 
 async def test_a_rollout_comes_back_as_it_went_in(store: Store) -> None:
