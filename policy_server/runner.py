@@ -18,7 +18,7 @@ from gym_core.errors import PalaestraError, PolicyFault
 from policy_server.prefixes import PrefixCache
 from policy_server.reading import Reader
 from policy_server.requests import Delta, Sample
-from policy_server.sampling import Steered, draw
+from policy_server.sampling import Steered, alternatives, draw
 from policy_server.scheduler import Admission, Job, Parked, Scheduler, Sequence
 from policy_server.slots import Slots
 from policy_server.steering import Steering, needs_steering, origins, steer
@@ -210,9 +210,11 @@ class Runner:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens i64[B], log-probabilities f32[B] and origins u8[B] of these slots' next tokens."""
         slots = self.slots
-        steerings = {i: self.running[int(rows[i])].steering for i in np.flatnonzero(slots.steered[rows]).tolist()}
+        steerings = {}
+        if slots.steered[rows].any():
+            steerings = {i: self.running[int(rows[i])].steering for i in np.flatnonzero(slots.steered[rows]).tolist()}
         active = [i for i, steering in steerings.items() if steering.active]
-        origin, forced, steered = np.zeros(len(rows), np.uint8), np.zeros(len(rows), np.bool_), None
+        forced, steered = np.zeros(len(rows), np.bool_), None
         if active:
             at = torch.tensor(active, device=logits.device)
             adjusted, forced[active], broken = steer([steerings[i] for i in active], logits[at])
@@ -220,23 +222,22 @@ class Runner:
             steered = Steered(at, adjusted)
         drawn = draw(logits, slots.temperature[rows], slots.top_p[rows], slots.noise(rows), steered)
         tokens, logprobs = drawn.tokens.cpu().numpy(), drawn.logprobs.cpu().numpy()
-        if active:
-            origin = origins(drawn.drift.cpu().numpy(), forced)
+        origin = origins(drawn.drift.cpu().numpy(), forced) if active else np.zeros(len(rows), np.uint8)
         for i, steering in steerings.items():
             steering.push(int(tokens[i]))
         if slots.num_top[rows].any():
-            self._tell_alternatives(rows, drawn.policy)
+            self._tell_alternatives(rows, logits, tokens, logprobs)
         return tokens, logprobs, origin
 
-    def _tell_alternatives(self, rows: np.ndarray, policy: Tensor) -> None:
-        """Keep the likeliest tokens for those who asked; policy [B, V] log-probabilities."""
+    def _tell_alternatives(self, rows: np.ndarray, logits: Tensor, tokens: np.ndarray, logprobs: np.ndarray) -> None:
+        """Keep the likeliest tokens for those who asked."""
         asked = np.flatnonzero(self.slots.num_top[rows])
-        most = min(int(self.slots.num_top[rows].max()), policy.shape[1])
-        values, tokens = policy[torch.from_numpy(asked).to(policy.device)].topk(most)
-        for i, row_tokens, row_values in zip(asked.tolist(), tokens.tolist(), values.tolist(), strict=True):
-            wanted = int(self.slots.num_top[rows[i]])
-            pairs = list(zip(row_tokens, row_values, strict=True))[:wanted]
-            self.running[int(rows[i])].top.append(pairs)
+        wanted = self.slots.num_top[rows[asked]].tolist()
+        at = torch.from_numpy(asked).to(logits.device)
+        temperature = self.slots.temperature[rows[asked]]
+        others, values = alternatives(logits[at], temperature, tokens[asked], logprobs[asked], max(wanted))
+        for slot, num, *told in zip(rows[asked].tolist(), wanted, others.tolist(), values.tolist(), strict=True):
+            self.running[slot].top.append(list(zip(*told, strict=True))[:num])
 
     def _gather(self) -> None:
         self._rows = np.fromiter(sorted(self.running), np.int64, len(self.running))
