@@ -112,6 +112,8 @@ def _choice(index: int, answer: Answer, turn: Turn, params: ChatParams, prompts:
     if params.return_token_ids:
         message |= token_bundle(turn.prompt.token_ids, answer)
         choice["token_ids"] = answer.sample.token_ids.tolist()
+    if answer.sample.routed_experts is not None:
+        choice["routed_experts"] = answer.sample.routed_experts.tolist()
     return choice
 
 

@@ -127,6 +127,8 @@ def _choice(
             choice["policy_version"] = int(sample.versions[-1])
             if not sample.loss_mask.all():
                 choice["generation_loss_mask"] = sample.loss_mask.astype(int).tolist()
+    if sample.routed_experts is not None:
+        choice["routed_experts"] = sample.routed_experts.tolist()
     return choice
 
 

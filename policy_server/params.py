@@ -29,6 +29,7 @@ class SamplingParams(msgspec.Struct, kw_only=True):
     priority: int | None = None
     stream: bool | None = None
     return_token_ids: bool | None = None
+    return_routed_experts: bool | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
@@ -59,6 +60,7 @@ class SamplingParams(msgspec.Struct, kw_only=True):
             logit_bias=_biases(self.logit_bias),
             constraint=guided_constraint(self.guided_json, self.structured_outputs),
             thinking_budget=self.thinking_token_budget,
+            routed_experts=bool(self.return_routed_experts),
         )
 
 

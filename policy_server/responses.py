@@ -194,7 +194,8 @@ def with_echo(response: dict[str, Any], params: ResponsesParams, request: Genera
 def token_bundle(prompt_token_ids: np.ndarray, answer: Answer) -> dict[str, Any]:
     """Training tokens as lists, where the ids are those that were sampled; else nothing.
 
-    `generation_loss_mask` is there when a token is not the policy's own choice (`Sample.origin`): 0 for such ones.
+    `generation_loss_mask` is there when a token is not the policy's own choice (`Sample.origin`): 0 for such ones;
+    `routed_experts`, of the prompt's tokens and the generated ones, where they were asked for.
     """
     sample = answer.sample
     if not sample.exact:
@@ -207,4 +208,6 @@ def token_bundle(prompt_token_ids: np.ndarray, answer: Answer) -> dict[str, Any]
     }
     if not sample.loss_mask.all():
         bundle["generation_loss_mask"] = sample.loss_mask.astype(int).tolist()
+    if sample.routed_experts is not None:
+        bundle["routed_experts"] = sample.routed_experts.tolist()
     return bundle

@@ -18,6 +18,7 @@ from gym_core.errors import PalaestraError, PolicyFault
 from policy_server.prefixes import PrefixCache
 from policy_server.reading import Reader
 from policy_server.requests import Delta, Sample
+from policy_server.routed import Recorder
 from policy_server.sampling import Steered, alternatives, draw
 from policy_server.scheduler import Admission, Job, Parked, Scheduler, Sequence
 from policy_server.slots import Slots
@@ -55,6 +56,7 @@ class Runner:
         self._alone = deterministic
         self._decoder, self._finished = decoder, finished
         self._device = next(model.parameters()).device
+        self._recorder = Recorder(model)
         self._rows = np.zeros(0, np.int64)
 
     def jobs(self) -> list[Job]:
@@ -127,14 +129,25 @@ class Runner:
     def decode(self) -> None:
         """One token for every running sample."""
         rows = self._rows
-        if len(rows):
-            tokens = torch.from_numpy(self.slots.last[rows]).to(self._device)
-            if self._alone:  # always one row: how a product is summed depends on how many there are
-                each = zip(tokens.split(1), rows.tolist(), strict=True)
-                logits = torch.cat([self.model.decode(token, self.cache, [row]) for token, row in each])
-            else:
-                logits = self.model.decode(tokens, self.cache, rows.tolist())
-            self._advance(rows, logits)
+        if not len(rows):
+            return
+        tokens = torch.from_numpy(self.slots.last[rows]).to(self._device)
+        if self._alone:  # always one row: how a product is summed depends on how many there are
+            each = zip(tokens.split(1), rows.tolist(), strict=True)
+            logits = torch.cat([self._step(token, [row]) for token, row in each])
+        else:
+            logits = self._step(tokens, rows.tolist())
+        self._advance(rows, logits)
+
+    def _step(self, tokens: Tensor, slots: list[int]) -> Tensor:
+        """Feed one token i64[B] to each slot; logits [B, V]."""
+        asked = np.flatnonzero(self.slots.recorded[slots]).tolist()
+        logits, chosen = self._recorder.run(bool(asked), lambda: self.model.decode(tokens, self.cache, slots))
+        for i in asked:
+            experts = self.running[slots[i]].experts
+            assert chosen is not None and experts is not None
+            experts.append(chosen[i : i + 1])
+        return logits
 
     def abandon(self, job: Job, error: PalaestraError) -> None:
         """End a job, wherever its samples are, with this error."""
@@ -163,6 +176,7 @@ class Runner:
         sequence.watch = Watch(request, self._decoder) if watched else None
         sequence.steering = Steering(request, job.grammar) if steered else None
         sequence.top = [] if request.num_top_logprobs else None
+        sequence.experts = [] if request.routed_experts else None
         self.slots.start(
             sequence.slot,
             num_prompt_tokens=len(job.prompt),
@@ -175,6 +189,7 @@ class Runner:
             watched=watched,
             steered=steered,
             num_top=request.num_top_logprobs,
+            recorded=request.routed_experts,
         )
 
     def _advance(self, rows: np.ndarray, logits: Tensor) -> None:
@@ -260,10 +275,11 @@ class Runner:
     def _finish(self, slot: int, stop_reason: int | str | None) -> None:
         sequence = self._leave(slot)
         tokens, logprobs, versions, origin = self.slots.take(slot)
-        job = sequence.job
+        job, experts = sequence.job, self._experts(sequence, len(tokens))
         if job.request.keep and not self._alone and versions[0] == self.version:
             # the state has seen every token but the last, which was drawn and never fed
-            kept = self.prefixes.put(np.concatenate([job.prompt, tokens[:-1]]))
+            told = None if experts is None else experts[:-1]
+            kept = self.prefixes.put(np.concatenate([job.prompt, tokens[:-1]]), experts=told)
             if kept is not None:
                 self.cache.fork(slot, [kept])
         job.samples[sequence.index] = Sample(
@@ -274,10 +290,18 @@ class Runner:
             stop_reason=stop_reason,
             origin=origin,
             top_logprobs=sequence.top,
+            routed_experts=experts,
         )
         job.num_finished += 1
         if job.done:
             self._finished(job, None)
+
+    def _experts(self, sequence: Sequence, num_tokens: int) -> np.ndarray | None:
+        """i16[p + t, layers, k] of a finished sample; its last token was never read."""
+        if sequence.experts is None:
+            return None
+        told = sum(map(len, sequence.experts))
+        return np.concatenate([*sequence.experts, self._recorder.blank(len(sequence.job.prompt) + num_tokens - told)])
 
     def _leave(self, slot: int) -> Sequence:
         """Take a sample out of the batch and give its slot back."""

@@ -60,7 +60,8 @@ class Parked:
 @dataclass(slots=True, eq=False)
 class Sequence:
     """One sample in its slot; `watch` looks at its tokens one by one and `steering` touches its distribution, when
-    something must; `top` gathers alternatives where they are asked for. `parked` is what a preempted one goes on from.
+    something must; `top` and `experts` gather alternatives and routed experts (of its prompt first) where they are
+    asked for. `parked` is what a preempted one goes on from.
     """
 
     job: Job
@@ -69,6 +70,7 @@ class Sequence:
     watch: Any = None
     steering: Any = None
     top: Any = None
+    experts: list[np.ndarray] | None = None
     parked: Parked | None = None
 
 
