@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,21 @@ class CompletionParams(SamplingParams, kw_only=True):
     suffix: str | None = None
     return_tokens_as_token_ids: bool | None = None
     stream_options: dict[str, Any] | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Asked:
+    """A request as it is streamed: its prompts i64[t], sampling, and what of the prompts is repeated."""
+
+    prompts: list[np.ndarray]
+    generate: GenerateRequest
+    params: CompletionParams
+    echoes: list[Echo] | None = None
+
+    @property
+    def samples_nothing(self) -> bool:
+        """Whether only the prompts are wanted."""
+        return bool(self.params.echo) and self.params.max_tokens == 0
 
 
 def generate_request(params: CompletionParams, config: PolicyConfig, deadline_s: float) -> GenerateRequest:
@@ -143,7 +158,7 @@ def logprob_columns(
     """Log-probabilities as the completions API has them: parallel columns; those of an echoed prompt come first."""
 
     def text(token: int) -> str:
-        return prompts.tokenizer.token_bytes(token).decode("utf-8", "replace")
+        return prompts.tokenizer.token_bytes(token, sampled=True).decode("utf-8", "replace")
 
     def name(token: int) -> str:
         return f"token_id:{token}" if params.return_tokens_as_token_ids else text(token)

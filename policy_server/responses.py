@@ -14,8 +14,9 @@ from model.parsers import ParsedReply, ParsedToolCall, output_items
 from policy_server.answers import Answer, Turn, fresh_id, reply_kinds
 from policy_server.config import PolicyConfig
 from policy_server.constraints import calls_constraint, format_constraint, only_one
-from policy_server.params import SamplingParams, refuse, render_options
-from policy_server.prompts import Conversation
+from policy_server.logprob_list import logprob_list
+from policy_server.params import SamplingParams, num_alternatives, refuse, render_options
+from policy_server.prompts import Conversation, Prompts
 from policy_server.requests import GenerateRequest
 
 
@@ -34,6 +35,15 @@ class ResponsesParams(SamplingParams, kw_only=True):
     previous_response_id: str | None = None
     background: bool | None = None
     text: dict[str, Any] | None = None
+    top_logprobs: int | None = None
+    include: list[str] | None = None
+
+    @property
+    def wants_logprobs(self) -> bool:
+        return self.top_logprobs is not None or _LOGPROBS in (self.include or ())
+
+
+_LOGPROBS = "message.output_text.logprobs"
 
 
 def generate_request(params: ResponsesParams, config: PolicyConfig, deadline_s: float) -> GenerateRequest:
@@ -41,6 +51,7 @@ def generate_request(params: ResponsesParams, config: PolicyConfig, deadline_s: 
     if params.max_output_tokens is not None and params.max_output_tokens < 1:
         raise BadRequest(f"must be at least 1, not {params.max_output_tokens}", field="max_output_tokens")
     request = params.request(config, deadline_s, n=1, max_tokens=params.max_output_tokens)
+    request.num_top_logprobs = num_alternatives(params.top_logprobs, "top_logprobs")
     request.constraint = only_one(
         request.constraint,
         format_constraint(text_format(params), "text.format"),
@@ -171,6 +182,26 @@ def response_object(turn: Turn, params: ResponsesParams, model: str) -> dict[str
             "total_tokens": num_prompt + num_sampled,
         },
     }
+
+
+def with_logprobs(response: dict[str, Any], turn: Turn, params: ResponsesParams, prompts: Prompts) -> dict[str, Any]:
+    """The Responses object with the log-probabilities of the message's tokens (not of thoughts, calls and tags), where
+    `top_logprobs` or `include` asks for them."""
+    if not params.wants_logprobs:
+        return response
+    sample = turn.answers[0].sample
+    entries = logprob_list(sample, prompts)
+    kinds = reply_kinds(sample.token_ids, turn.prompt.thinking_open)
+    shown = [
+        entries[i]
+        for kind, start, end in kinds
+        for i in range(start, end)
+        if kind == "answer" and prompts.text(sample.token_ids[i : i + 1])
+    ]
+    for item in response["output"]:
+        if item["type"] == "message":
+            item["content"][0]["logprobs"] = shown
+    return response | {"top_logprobs": params.top_logprobs or 0}
 
 
 def with_echo(response: dict[str, Any], params: ResponsesParams, request: GenerateRequest) -> dict[str, Any]:
