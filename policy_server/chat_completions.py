@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import msgspec
-
 from gym_core.errors import BadRequest
 from model.chat import tools_from_responses
 from policy_server.answers import Answer, Turn, fresh_id
@@ -138,11 +136,3 @@ def content_logprobs(sample: Sample, params: ChatParams, prompts: Prompts) -> di
     if not params.logprobs:
         return None
     return {"content": logprob_list(sample, prompts, as_ids=bool(params.return_tokens_as_token_ids)), "refusal": None}
-
-
-def include_usage(params: ChatParams) -> bool:
-    """Whether a stream ends with a chunk of token counts."""
-    try:
-        return bool(msgspec.convert((params.stream_options or {}).get("include_usage") or False, bool))
-    except msgspec.ValidationError:
-        raise BadRequest("must be true or false", field="stream_options.include_usage") from None

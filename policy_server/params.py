@@ -81,6 +81,14 @@ def num_alternatives(wanted: int | None, field: str) -> int:
     return wanted or 0
 
 
+def include_usage(stream_options: Mapping[str, Any] | None) -> bool:
+    """Whether a stream ends with a chunk of token counts. Raises `BadRequest` for a value that says neither."""
+    found = (stream_options or {}).get("include_usage")
+    if found is not None and not isinstance(found, bool):
+        raise BadRequest("must be true or false", field="stream_options.include_usage")
+    return bool(found)
+
+
 def require_model(name: str | None, served: str) -> None:
     """Raises `UnknownName` for a model that is not the served one; no name means that one."""
     if name and name != served:

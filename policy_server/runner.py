@@ -25,6 +25,9 @@ from policy_server.slots import Slots
 from policy_server.steering import Steering, needs_steering, origins, steer
 from policy_server.watch import TextStream, Watch, needs_watch
 
+_COLDEST = 1e-5
+"""Below this temperature the likeliest token is all that is left, and logits divided by it leave what a float holds."""
+
 
 class Runner:
     """Moves admitted samples forward. `finished(job, error)` is told of every job that is over.
@@ -182,7 +185,7 @@ class Runner:
             num_prompt_tokens=len(job.prompt),
             limit=job.limit,
             seed=job.seed + sequence.index,
-            temperature=request.temperature,
+            temperature=request.temperature if request.temperature >= _COLDEST else 0.0,
             top_p=request.top_p,
             # a complete grammar leaves nothing but a stop token
             heeds_stop=not request.ignore_eos or request.constraint is not None,

@@ -23,6 +23,8 @@ from gym_core.errors import BadRequest, Busy, PalaestraError
 from policy_server.grammar import Matcher
 from policy_server.requests import GenerateRequest, Sample
 
+MAX_TEMPERATURE = 1e6
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -101,8 +103,10 @@ def check(request: GenerateRequest, max_length: int, vocab_size: int) -> np.ndar
         raise BadRequest(f"n must be at least 1, not {request.n}", field="n")
     if request.max_tokens is not None and request.max_tokens < 1:
         raise BadRequest(f"max_tokens must be at least 1, not {request.max_tokens}", field="max_tokens")
-    if not (math.isfinite(request.temperature) and request.temperature >= 0):
-        raise BadRequest(f"temperature must be 0 or more, not {request.temperature}", field="temperature")
+    if not 0 <= request.temperature <= MAX_TEMPERATURE:
+        raise BadRequest(
+            f"temperature must be 0 to {MAX_TEMPERATURE:g}, not {request.temperature}", field="temperature"
+        )
     if not 0 < request.top_p <= 1:
         raise BadRequest(f"top_p must be in (0, 1], not {request.top_p}", field="top_p")
     for name in ("presence_penalty", "frequency_penalty"):

@@ -12,10 +12,11 @@ from aiohttp import web
 
 from gym_core.errors import PalaestraError
 from policy_server.answers import Answer, Turn, fresh_id, take_turn
-from policy_server.chat_completions import ChatParams, content_logprobs, include_usage, message_of, usage_of
+from policy_server.chat_completions import ChatParams, content_logprobs, message_of, usage_of
 from policy_server.completions import Asked, CompletionParams, complete, logprob_columns, text_of
 from policy_server.echo import NOTHING, Echo, unsampled
 from policy_server.events import Deltas, Events, LiveContent, response_events
+from policy_server.params import include_usage
 from policy_server.prompts import Conversation, Prompts
 from policy_server.requests import Backend, GenerateRequest, GenerateResult, Sample
 
@@ -37,7 +38,7 @@ async def stream_chat(
     params: ChatParams,
 ) -> web.StreamResponse:
     """chat.completion.chunk events: text as it comes where it needs no parsing, the rest when the reply is whole."""
-    events = Events(request)
+    events, with_usage = Events(request), include_usage(params.stream_options)
     head = {"id": fresh_id("chatcmpl"), "object": "chat.completion.chunk", "created": int(time.time())}
     head["model"] = backend.model_name
     live: dict[int, LiveContent] = defaultdict(LiveContent)
@@ -60,7 +61,7 @@ async def stream_chat(
         await send(index, {"role": "assistant"} | _rest(answer, live[index].num_sent))
         logprobs = content_logprobs(answer.sample, params, prompts)
         await send(index, {}, finish_reason=answer.finish_reason, logprobs=logprobs)
-    if include_usage(params):
+    if with_usage:
         usage = usage_of(turn.num_prompt_tokens, turn.num_sampled_tokens)
         await events.send(head | {"choices": [], "usage": usage})
     return await events.close()
@@ -81,6 +82,7 @@ async def stream_completion(
     """text_completion events: text as it is sampled; prompts of one request one after the other, each repeated before
     its first text where that was asked for."""
     events, params, generate = Events(request), asked.params, asked.generate
+    with_usage = include_usage(params.stream_options)
     head = {"id": fresh_id("cmpl"), "object": "text_completion", "created": int(time.time())}
     head["model"] = backend.model_name
     begun: set[int] = set()
@@ -118,7 +120,7 @@ async def stream_completion(
             logprobs = _columns(sample, params, prompts, echo, after_echo=True)
             await send(first + index, rest, finish_reason=sample.finish_reason, logprobs=logprobs)
         num_sampled += sum(len(sample.token_ids) for sample in result.samples)
-    if (params.stream_options or {}).get("include_usage"):
+    if with_usage:
         usage = usage_of(sum(map(len, asked.prompts)), num_sampled)
         await events.send(head | {"choices": [], "usage": usage})
     return await events.close()
