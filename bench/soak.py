@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 VOCAB, MODEL = 384, "soak"
+_PREFIX = "palaestra_policy_"
 
 
 def main() -> None:
@@ -55,11 +56,9 @@ async def soak(options: argparse.Namespace) -> dict[str, Any]:
             counts: Counter[str] = Counter()
             end = time.monotonic() + options.minutes * 60
             loads = [load(client, random.Random(options.seed + i), end, counts) for i in range(options.clients)]
-            samples, *_ = await asyncio.gather(
-                sample_memory(pid, end, options.every or options.minutes * 60 / 200),
-                new_weights(client, Path(folder), end, counts),
-                *loads,
-            )
+            others = asyncio.gather(new_weights(client, Path(folder), end, counts), *loads)
+            samples = await sample_memory(pid, end, options.every or options.minutes * 60 / 200)
+            await others
             left = await at_rest(client)
     return verdict(samples, counts, left, options)
 
@@ -198,11 +197,12 @@ async def at_rest(client: Any) -> dict[str, float]:
     held: dict[str, float] = {}
     for _ in range(200):
         lines = (await client.get("/metrics")).body.decode().splitlines()
-        told = dict(line.rsplit(" ", 1) for line in lines if line.startswith("palaestra_policy_"))
-        held = {
-            name: float(told.get(f"palaestra_policy_{name}", told.get(f"palaestra_policy_{name}_total", 0)))
-            for name in names
-        }
+        told: dict[str, float] = {}
+        for line in lines:
+            if line.startswith(_PREFIX):
+                name, value = line.removeprefix(_PREFIX).rsplit(" ", 1)
+                told[name] = float(value)
+        held = {name: told.get(name, told.get(f"{name}_total", 0.0)) for name in names}
         if not any(held.values()):
             break
         await asyncio.sleep(0.05)

@@ -71,7 +71,7 @@ def prompts_of(params: CompletionParams, prompts: Prompts) -> list[np.ndarray]:
 def _tokens(prompt: Any, field: str, prompts: Prompts) -> np.ndarray:
     if isinstance(prompt, str):
         return np.array(prompts.tokenizer.encode(prompt), np.int64)
-    if isinstance(prompt, list) and all(type(token) is int for token in prompt):
+    if isinstance(prompt, list) and all(type(token) is int and abs(token) < 1 << 31 for token in prompt):
         return np.array(prompt, np.int64)
     raise BadRequest("a prompt is text or a list of token ids", field=field)
 

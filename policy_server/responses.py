@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -134,14 +134,17 @@ def bundled_tokens(items: list[dict[str, Any]]) -> tuple[np.ndarray | None, int]
                 return token_array(ids), index + 1
             except (TypeError, msgspec.ValidationError):
                 raise BadRequest(
-                    "a token bundle must be lists of integers", field=f"[{index}].generation_token_ids"
+                    "a token bundle must be lists of token ids", field=f"[{index}].generation_token_ids"
                 ) from None
     return None, 0
 
 
+_TokenId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+
+
 def token_array(ids: list[Any]) -> np.ndarray:
-    """i64[t] of a list that has to be integers."""
-    return np.array(msgspec.convert(ids, list[int]), np.int64)
+    """i64[t] of a list that has to be token ids."""
+    return np.array(msgspec.convert(ids, list[_TokenId]), np.int64)
 
 
 def items_of(answer: Answer) -> list[dict[str, Any]]:

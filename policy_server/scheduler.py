@@ -23,7 +23,7 @@ from gym_core.errors import BadRequest, Busy, PalaestraError
 from policy_server.grammar import Matcher
 from policy_server.requests import GenerateRequest, Sample
 
-MAX_TEMPERATURE = 1e6
+MAX_TEMPERATURE, MAX_SAMPLES = 1e6, 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -99,8 +99,8 @@ def check(request: GenerateRequest, max_length: int, vocab_size: int) -> np.ndar
             field="prompt",
             hint="shorten the prompt, or serve with a larger max_length",
         )
-    if request.n < 1:
-        raise BadRequest(f"n must be at least 1, not {request.n}", field="n")
+    if not 1 <= request.n <= MAX_SAMPLES:
+        raise BadRequest(f"n must be 1 to {MAX_SAMPLES}, not {request.n}", field="n", hint="ask several times")
     if request.max_tokens is not None and request.max_tokens < 1:
         raise BadRequest(f"max_tokens must be at least 1, not {request.max_tokens}", field="max_tokens")
     if not 0 <= request.temperature <= MAX_TEMPERATURE:
