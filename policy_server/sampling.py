@@ -71,10 +71,12 @@ def draw(
     """
     if not native.takes(logits):
         return _draw(logits, temperature, top_p, uniform, steered)
-    tokens, logprobs = native.draw(logits, _like(temperature, logits), torch.from_numpy(uniform))
     narrowed = top_p < 1.0
     if steered is not None:
         narrowed[steered.rows.numpy()] = True
+    if narrowed.all():
+        return _draw(logits, temperature, top_p, uniform, steered)
+    tokens, logprobs = native.draw(logits, _like(temperature, logits), torch.from_numpy(uniform))
     drift = torch.zeros(len(tokens))
     if narrowed.any():
         rows = np.flatnonzero(narrowed)
