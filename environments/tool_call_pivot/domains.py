@@ -39,7 +39,10 @@ class Domain:
 
     def declarations(self) -> dict[str, dict[str, Any]]:
         """The tools by what they are for."""
-        record, record_id = self.record, {self.id_field: ("string", f"Id of the {self.record}, as in {self.prefix}-1234.")}
+        record, record_id = (
+            self.record,
+            {self.id_field: ("string", f"Id of the {self.record}, as in {self.prefix}-1234.")},
+        )
         new_date = {f"new_{self.date_field}": ("string", f"The new {self.date}, YYYY-MM-DD.")}
         new_option = {f"new_{self.option_field}": ("string", f"The new {self.option}.", self.options)}
         (person, person_field), (secret, secret_field) = self.person, self.secret
@@ -52,10 +55,14 @@ class Domain:
                 {person_field: ("string", f"The {person}."), secret_field: ("string", f"The {secret}.")},
             ),
             "get": declared(self.get, f"One {record} with all its details.", record_id),
-            "list": declared(self.list, f"All {self.records} of a customer.", {person_field: ("string", f"The {person}.")}),
+            "list": declared(
+                self.list, f"All {self.records} of a customer.", {person_field: ("string", f"The {person}.")}
+            ),
             "cancel": declared(self.cancel, f"Cancel a {record}.", {**record_id, **refund}),
             "move": declared(self.move, f"Give a {record} another {self.date}.", {**record_id, **new_date, **fee}),
-            "change": declared(self.change, f"Change the {self.option} of a {record}.", {**record_id, **new_option, **fee}),
+            "change": declared(
+                self.change, f"Change the {self.option} of a {record}.", {**record_id, **new_option, **fee}
+            ),
             "transfer": declared(
                 "transfer_to_human",
                 "Hand the customer over to a colleague.",

@@ -67,5 +67,5 @@ def _check(task: Task, reply: Reply) -> tuple[str, bool]:
         return "a call where a message was expected", True
     facts = rows.facts(task)
     if facts is not None:
-        return check_facts(reply.all_text, facts), True
-    return check_likeness(reply.all_text, expected.content, rows.told(task))
+        return check_facts(reply.text, facts), True
+    return check_likeness(reply.text, expected.content, rows.told(task))

@@ -49,7 +49,15 @@ SIZES = {
     2: Size(rules=ALL, handovers=0.1, shown=0.8),
     3: Size(num_records=(3, 4), shown=0.4, batch=0.3, instead=0.2, handovers=0.05, kinds=LATE),
     4: Size(
-        num_records=(4, 6), shown=0.3, alike=True, batch=0.3, mistyped=0.2, instead=0.3, failed=0.06, gold=True, kinds=LATE
+        num_records=(4, 6),
+        shown=0.3,
+        alike=True,
+        batch=0.3,
+        mistyped=0.2,
+        instead=0.3,
+        failed=0.06,
+        gold=True,
+        kinds=LATE,
     ),
     5: Size(
         num_records=(5, 7),

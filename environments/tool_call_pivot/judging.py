@@ -51,7 +51,7 @@ async def judged(task: Task, reply: Reply, verdict: Verdict, judge: Judge) -> fl
     expected = expected_of(task)
     assert isinstance(expected, Message)
     ruling = await judge.ask(
-        SAME_STEP, context=_context(task), expected=expected.content.strip(), candidate=reply.all_text
+        SAME_STEP, context=_context(task), expected=expected.content.strip(), candidate=reply.text
     )
     return Verdict(reward=float(ruling.value), details={"reason": "" if ruling.value else "another step"})
 

@@ -83,7 +83,9 @@ def drawn(rng: random.Random, domain: Domain, policy: Policy, *, num_records: in
             option=rng.choice(domain.options),
             changes=rng.randint(0, policy.max_changes if final else policy.max_changes - 1),
         )
-        for number, item, price, until in zip(numbers, items, prices, rng.sample(sorted(days), num_records), strict=True)
+        for number, item, price, until in zip(
+            numbers, items, prices, rng.sample(sorted(days), num_records), strict=True
+        )
     ]
     return Case(
         domain=domain,
