@@ -1,4 +1,4 @@
-"""Arguments of calls as JSON text: read as the public server does, or without anything that two readers could differ on."""
+"""Arguments of calls as JSON text: read as the public server does, or refused where two readers could differ."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 0  no policy: one tool and an id, or what the tool returned and a question   3  several records, named by what they are
 1  who the customer is, looking up, answering; four tools                    4  records alike, terms by tier, wrong ids
-2  the whole policy on one record: terms, a yes first, rules that forbid     5  two or three matters, tools of two trades
+2  the whole policy on one record: terms, a yes first, rules that forbid     5  several matters, tools of two trades
 
 The step is drawn by its kind first, so that rare kinds come up as often as common ones.
 """

@@ -32,7 +32,8 @@ SAME_STEP: Protocol[bool] = Protocol(
         "Reason briefly, then write exactly [[SAME]] or [[OTHER]] on the last line."
     ),
     template=(
-        "Conversation so far:\n<<<\n{context}\n>>>\n\nMessage A:\n<<<\n{expected}\n>>>\n\nMessage B:\n<<<\n{candidate}\n>>>"
+        "Conversation so far:\n<<<\n{context}\n>>>\n\nMessage A:\n<<<\n{expected}\n>>>\n\n"
+        "Message B:\n<<<\n{candidate}\n>>>"
     ),
     parse=last_label(_LABELS),
     labels=tuple(_LABELS),
@@ -50,9 +51,7 @@ async def judged(task: Task, reply: Reply, verdict: Verdict, judge: Judge) -> fl
         return verdict
     expected = expected_of(task)
     assert isinstance(expected, Message)
-    ruling = await judge.ask(
-        SAME_STEP, context=_context(task), expected=expected.content.strip(), candidate=reply.text
-    )
+    ruling = await judge.ask(SAME_STEP, context=_context(task), expected=expected.content.strip(), candidate=reply.text)
     return Verdict(reward=float(ruling.value), details={"reason": "" if ruling.value else "another step"})
 
 

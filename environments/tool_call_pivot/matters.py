@@ -34,7 +34,7 @@ def drawn(rng: random.Random, case: Case, size: Size) -> list[Matter]:
 def _one(rng: random.Random, case: Case, size: Size, free: list[Record], *, first: bool) -> Matter:
     wish = rng.choice(size.wishes)
     wish = rng.choice(ASKED) if wish == "ask" else wish
-    records = (free[0],)
+    records: tuple[Record, ...] = (free[0],)
     able = [record for record in free if case.refund(record) is not None]
     if wish == "cancel" and len(able) > 1 and rng.random() < size.batch:
         records = (able[0], able[1])
@@ -59,10 +59,10 @@ def _value(rng: random.Random, case: Case, wish: str, record: Record) -> str:
 def _named(rng: random.Random, case: Case, size: Size, matter: Matter, *, first: bool) -> Matter:
     """The matter in the customer's words. A wrong id comes with what the record is, so that the list settles it."""
     domain = case.domain
-    if rng.random() < size.shown:
+    told = [_described(rng, case, record, dated=matter.wish != "date") for record in matter.records]
+    if not all(told) or rng.random() < size.shown:
         ids = " and ".join(record.id for record in matter.records)
         return replace(matter, named=f"{domain.record if len(matter.records) == 1 else domain.records} {ids}")
-    told = [_described(rng, case, record) for record in matter.records]
     if first and len(matter.records) == 1 and rng.random() < size.mistyped:
         wrong = _wrong_id(rng, case)
         return replace(matter, named=f"{told[0]} ({wrong})", mistyped=wrong, shown=False)
@@ -76,19 +76,19 @@ def _wrong_id(rng: random.Random, case: Case) -> str:
     return wrong
 
 
-def _described(rng: random.Random, case: Case, record: Record) -> str:
-    """Words that fit this record alone."""
+def _described(rng: random.Random, case: Case, record: Record, *, dated: bool) -> str:
+    """Words that fit this record alone, "" where there are none; its date is among them only where `dated`."""
     domain, records = case.domain, case.records
     ways = []
-    if sum(other.item == record.item for other in records) == 1:
+    alike = [other for other in records if other.item == record.item]
+    if len(alike) == 1:
         ways += [f"my {record.item}"] * 2
     else:
-        ways.append(f"my {record.item} of {record.date.isoformat()}")
-        alike = [other for other in records if other.item == record.item]
+        ways += [f"my {record.item} of {record.date.isoformat()}"] * dated
         ways += [f"the {word} {record.item}" for word in _superlatives(record, alike)]
     if len(records) > 2:
         ways += [f"my {word} {domain.record}" for word in _superlatives(record, records)]
-    return rng.choice(ways)
+    return rng.choice(ways) if ways else ""
 
 
 def _superlatives(record: Record, among: Sequence[Record]) -> list[str]:

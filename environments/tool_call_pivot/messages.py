@@ -1,7 +1,7 @@
 """A message checked strictly: by the facts that it has to say, or, where only the expert's words are known, by those.
 
-facts       every phrase of `say` and none of `never`; no amount, date or id beside those of `say` and `allow`; a question
-            mark where it has to ask; sixty words at most
+facts       every phrase of `say` and none of `never`; no amount, date or id beside those of `say` and `allow`; a
+            question mark where it has to ask; sixty words at most
 likeness    the words of a row from outside: more like the expert's than like anything that stands in the prompt, and of
             the expert's amounts, dates and ids half at least
 """
@@ -9,22 +9,16 @@ likeness    the words of a row from outside: more like the expert's than like an
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from environments.tool_call_pivot.tokens import figures, holds, likeness, tokens, words
+from environments.tool_call_pivot.tokens import content_words, figures, holds, likeness, tokens
 from gym_core.errors import BadRow
 
 MAX_WORDS = 60
 LIKENESS = 0.4
 """Least share of common words with the expert's, small words left out."""
 MAX_CHARS = 20_000
-SMALL = frozenset(
-    """a an and any are as at be been before but by can could did do does for from had has have help how i if in is it its
-    just like may me more my need no not of on once one or our out please proceed so some thank thanks that the their them
-    then there these they this those to up us was we were what when which will with would yes you your ll ve re don didn let here""".split()
-)
 _CALL = re.compile(r"<\s*/?\s*(?:tool_call|function|invoke|parameter|tool_use)\b|\[TOOL_CALLS\]|```\s*tool_code", re.I)
 
 
@@ -78,14 +72,14 @@ def check_facts(text: str, facts: Facts) -> str:
 
 
 def check_likeness(text: str, expected: str, told: list[str]) -> tuple[str, bool]:
-    """Why a message is not like the expert's, or "", and whether that is certain; `told` are the texts of the prompt."""
+    """Why a message is not like the expert's, or "", and whether that is certain; `told`: the texts of the prompt."""
     if why := _no_message(text):
         return why, True
     if text.split() == expected.split():
         return "", True
-    said, wanted = _content(text), _content(expected)
+    said, wanted = content_words(text), content_words(expected)
     close = likeness(said, wanted)
-    if any(likeness(said, _content(one)) >= max(close, LIKENESS) for one in told):
+    if any(likeness(said, content_words(one)) >= max(close, LIKENESS) for one in told):
         return "what the prompt says already", True
     if close < LIKENESS:
         return f"a likeness of {close:.2f} to the expert's words, {LIKENESS} at least", False
@@ -102,8 +96,3 @@ def _no_message(text: str) -> str:
     if len(text) > MAX_CHARS:
         return "too long"
     return "a call written as text" if _CALL.search(text) else ""
-
-
-def _content(text: str) -> Counter[str]:
-    counted = words(text)
-    return Counter({word: count for word, count in counted.items() if word not in SMALL})

@@ -54,8 +54,8 @@ ANSWERS = {
 }
 PROPOSALS = {
     "cancel": ("If I cancel {ids}, you get {amount} euros back. Shall I? Please say yes.",),
-    "move": ("Moving {ids} costs {amount} euros. Do you want that? Please answer yes.",),
-    "change": ("Changing {ids} costs {amount} euros. Shall I go ahead, yes?",),
+    "move": ("Moving {ids} to {value} costs {amount} euros. Do you want that? Please answer yes.",),
+    "change": ("Changing {ids} to {value} costs {amount} euros. Shall I go ahead, yes?",),
 }
-REFUSALS = ("I am sorry, {rule} does not allow that.", "Unfortunately that is not possible, see {rule}.")
+REFUSALS = ("I am sorry, {rule} does not allow that for {ids}.", "For {ids} that is not possible, see {rule}.")
 REPORTS = ("Done. Your confirmation: {codes}.", "That is settled, the confirmation is {codes}.")

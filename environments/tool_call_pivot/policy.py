@@ -19,8 +19,9 @@ MAX_CHANGES = (1, 2, 3)
 class Policy:
     """The terms, and the number of each rule by its name.
 
-    From `full_days` before the date a cancellation is refunded in full, from `part_days` by `part` percent, later not at
-    all. A record that was changed `max_changes` times is final. `gold_free`: gold customers pay no fees, and get all back.
+    From `full_days` before the date a cancellation is refunded in full, from `part_days` by `part` percent, later not
+    at all. A record that was changed `max_changes` times is final. `gold_free`: gold customers pay no fees, and get all
+    back.
     """
 
     full_days: int
@@ -85,9 +86,9 @@ def _texts(policy: Policy, domain: Domain) -> dict[str, str]:
             "missing and mention nothing else. If the customer cannot be verified, hand over (not_verified)."
         ),
         "lookup": (
-            f"Before you say anything about a {record} or change it, look it up with {domain.get}; several in one turn, "
-            f"one call each. If the customer names no id, or one that is not found, call {domain.list} instead, which "
-            "shows all there is to know. What you have seen needs no second look."
+            f"Before you say anything about a {record} or change it, look it up with {domain.get}; several in one "
+            f"turn, one call each. If the customer names no id, or one that is not found, call {domain.list} instead, "
+            "which shows all there is to know. What you have seen needs no second look."
         ),
         "cancel": (
             f"Cancelling: at least {policy.full_days} days before the {date} the whole price is paid back, at least "
@@ -100,17 +101,18 @@ def _texts(policy: Policy, domain: Domain) -> dict[str, str]:
             f"{domain.option}."
         ),
         "confirm": (
-            f"Before you cancel, move or change, tell the id of each {record} and the amount in euros (the refund, or the "
-            "fee, for several their sum, also where it is 0), and ask for a yes. After the yes do it at once, in one "
-            "turn, with the amount of each."
+            f"Before you cancel, move or change, tell the id of each {record}, the new {domain.date} or "
+            f"{domain.option} if there is one, and the amount in euros (the refund, or the fee, for several their sum, "
+            "also where it is 0), and ask for a yes. After the yes do it at once, in one turn, with the amount of each."
         ),
         "handover": (
-            "Hand over with transfer_to_human, once the customer is verified and before anything else: whoever wants to "
-            f"complain (complaint), asks about an invoice (invoice), or wants to book for more than {policy.group} "
+            "Hand over with transfer_to_human, once the customer is verified and before anything else: whoever wants "
+            f"to complain (complaint), asks about an invoice (invoice), or wants to book for more than {policy.group} "
             "people (group)."
         ),
         "refuse": (
-            "Where a rule forbids what the customer wants, say so and name that rule by its number, as in «rule 12»."
+            f"Where a rule forbids what the customer wants, say so, with the id of each {record} that it is about "
+            "and the rule's number, as in «rule 12»."
         ),
         "report": "When something is done, tell the confirmation code that the tool returned.",
         "words": (

@@ -23,7 +23,7 @@ FLOAT_TOLERANCE = 1e-6
 
 @dataclass(slots=True, frozen=True)
 class Comparator:
-    """How an agent's configuration compares: the least share of common words, and whether the number of calls counts."""
+    """How an agent's configuration compares: the least share of common words; whether the number of calls counts."""
 
     words: float = 0.1
     counts_calls: bool = False

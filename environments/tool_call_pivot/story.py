@@ -1,7 +1,7 @@
 """How the expert serves one customer, step by step, by the policy; any step of theirs can be the one that is asked for.
 
 customer says what they want ─▶ [ask what is missing] ─▶ authenticate ─▶ for each matter:
-    [hand over]   or   look up ─▶ answer | refuse | propose ─▶ customer agrees, or wants something else ─▶ write ─▶ report
+    [hand over]   or   look up ─▶ answer | refuse | propose ─▶ customer agrees, or wants otherwise ─▶ write ─▶ report
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ class Story:
         elif (forbidden := self._forbidden(matter)) is not None:
             rule = self.case.policy.rule(forbidden)
             ids = tuple(record.id for record in matter.records)
-            text = self.rng.choice(phrases.REFUSALS).format(rule=rule)
-            yield Told("refuse", text, Facts(say=(rule,), allow=ids))
+            text = self.rng.choice(phrases.REFUSALS).format(rule=rule, ids=" and ".join(ids))
+            yield Told("refuse", text, Facts(say=(rule, *ids)))
         else:
             yield from self._agreed(matter)
             return
@@ -198,15 +198,20 @@ class Story:
         ids = tuple(record.id for record in matter.records)
         amount = str(sum(arguments.get("refund", arguments.get("fee", 0)) for _, arguments in calls))
         values = (matter.value,) if matter.value else ()
-        text = self.rng.choice(phrases.PROPOSALS[matter.wish]).format(ids=" and ".join(ids), amount=amount)
-        yield Told("propose", text, Facts(say=(*ids, amount, "yes"), allow=values))
+        text = self.rng.choice(phrases.PROPOSALS[matter.wish]).format(
+            ids=" and ".join(ids), amount=amount, value=matter.value
+        )
+        yield Told("propose", text, Facts(say=(*ids, *values, amount, "yes")))
         if matter.instead is not None:
             yield Said(f"{self.rng.choice(phrases.RATHER)} {self._wanted(matter.instead)}")
             yield from self._served(matter.instead)
             return
         yield Said(self.rng.choice(phrases.YES))
         codes = tuple(f"{self.rng.choice('QXYZ')}{self.rng.randint(100_000, 999_999)}" for _ in calls)
-        yield Called("write", calls, tuple({"done": True, "confirmation": code} for code in codes))
+        outputs = tuple(
+            {"done": True, "confirmation": code, "entry": self.rng.randint(10_000, 99_999)} for code in codes
+        )
+        yield Called("write", calls, outputs)
         text = self.rng.choice(phrases.REPORTS).format(codes=" and ".join(codes))
         yield Told("report", text, Facts(say=codes, allow=(*ids, amount, *values)))
         yield Said(self.rng.choice(phrases.THANKS))

@@ -15,7 +15,7 @@ from environments.tool_call_pivot.actions import ToolUse
 from environments.tool_call_pivot.arguments import UNREADABLE, read_expected, read_strict
 from environments.tool_call_pivot.matching import matches
 from environments.tool_call_pivot.published import Comparator, same_words
-from environments.tool_call_pivot.tokens import figures, likeness, words
+from environments.tool_call_pivot.tokens import content_words, figures, likeness
 
 MIN_SENTENCE = 4
 """Words from which on a text is a sentence, of which there are many forms, and not a name or an id."""
@@ -64,7 +64,7 @@ def identical(expected: Any, actual: Any, same_text: Callable[[str, str], bool])
 
 
 def same_sentence(expected: str, actual: str) -> bool:
-    """Equal, or two sentences of half the same words and all the same amounts, dates and ids."""
+    """Equal, or two sentences of half the same words (small ones left out) and all the same amounts, dates and ids."""
     if expected == actual:
         return True
     one, other = expected.casefold().split(), actual.casefold().split()
@@ -72,4 +72,4 @@ def same_sentence(expected: str, actual: str) -> bool:
         return len(one) > 1 and one == other
     if not same_words(expected, actual, Comparator().words) or figures(expected) != figures(actual):
         return False
-    return likeness(words(expected), words(actual)) >= LIKENESS
+    return likeness(content_words(expected), content_words(actual)) >= LIKENESS

@@ -5,6 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+_SMALL = """
+    a about an and any are as at be been before but by can could did do does for from had has have help how i if in
+    is it its just like may me more my need no not of on once one or our out please proceed so some thank thanks
+    that the their them then there these they this those to up us was we were what when which will with would yes
+    you your ll ve re don didn let here
+"""
+SMALL = frozenset(_SMALL.split())
+"""Words that say nothing of what a sentence is about."""
 _TOKEN = re.compile(r"[^\W_](?:[\w.,:/+#%@-]*[\w%+])?")
 _NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]*))?")
 
@@ -14,8 +22,9 @@ def tokens(text: str) -> list[str]:
     return [_one_spelling(found.group()) for found in _TOKEN.finditer(text)]
 
 
-def words(text: str) -> Counter[str]:
-    return Counter(tokens(text))
+def content_words(text: str) -> Counter[str]:
+    """The tokens that say what a text is about."""
+    return Counter(token for token in tokens(text) if token not in SMALL)
 
 
 def figures(text: str) -> Counter[str]:
