@@ -28,6 +28,7 @@ KINDS = {
     "multichallenge": "multi_turn_if",
     "inverse_if": "multi_turn_if",
     "single_step_tool_use_with_argument_comparison": "tool_call_pivot",
+    "conversational_tool_use_simulation": "banking",
 }
 TWINS: list[tuple[str, str, Any, str]] = [
     ("math_with_judge", "expected_answer", None, "expected_answer"),
