@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +21,14 @@ HAND_OVER = "transfer_to_human"
 
 @dataclass(slots=True, frozen=True)
 class Scenario:
-    """Who calls and why; `outside`: the policy cannot settle it, so that it has to be handed over; None: not known."""
+    """Who calls and why; `outside`: the policy cannot settle it, so that it has to be handed over; None: not known.
+    `before` is what the row says was said and done already."""
 
     policy: str
     lines: tuple[str, ...]
     tools: dict[str, dict[str, Any]]
     outside: bool | None
+    before: tuple[tuple[str, str], ...] = ()
 
     def told(self) -> str:
         return "\n".join(self.lines)
@@ -49,7 +52,7 @@ def read_row(task: Task) -> Scenario:
     if outside is not None and not isinstance(outside, bool):
         raise BadRow("`outside_policy_scope` is true, false or null", field="customer_scenario.outside_policy_scope")
     lines = tuple(f"{name.replace('_', ' ')}: {given[name]}" for name in TOLD if given.get(name))
-    return Scenario(_policy(task), lines, _tools(task), outside)
+    return Scenario(_policy(task), lines, _tools(task), outside, tuple(_before(task)))
 
 
 def _policy(task: Task) -> str:
@@ -59,6 +62,21 @@ def _policy(task: Task) -> str:
     if not isinstance(policy, str) or not policy.strip():
         raise BadRow("`policy` is the text that the agent is judged by", field="policy")
     return policy
+
+
+def _before(task: Task) -> Iterator[tuple[str, str]]:
+    for item in task.messages:
+        if item.get("type") == "function_call":
+            yield "CALL", f"{item.get('name')} {item.get('arguments')}"
+        elif item.get("type") == "function_call_output":
+            yield "RESULT", str(item.get("output"))
+        elif item.get("role") in ("user", "assistant"):
+            yield "CUSTOMER" if item["role"] == "user" else "AGENT", _text(item.get("content"))
+
+
+def _text(content: Any) -> str:
+    parts = content if isinstance(content, list) else [{"text": content}]
+    return "".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
 
 
 def _tools(task: Task) -> dict[str, dict[str, Any]]:

@@ -52,7 +52,7 @@ class Talk:
                 hint="set PALAESTRA_CUSTOMER_URL and PALAESTRA_CUSTOMER_MODEL where the service runs",
                 server="environment",
             )
-        return cls(scenario, settings)
+        return cls(scenario, settings, list(scenario.before))
 
     def transcript(self) -> str:
         return "\n".join(f"[{who}] {text}" for who, text in self.lines)

@@ -200,6 +200,18 @@ async def test_tools_of_the_bank_itself_are_as_they_were(monkeypatch):
             await client.post_json("/freeze_card", {})
 
 
+def test_what_a_row_says_was_said_already_is_part_of_the_conversation():
+    given = row()
+    given["responses_create_params"]["input"] += [
+        {"role": "user", "content": "Hello?"},
+        {"type": "function_call", "call_id": "c", "name": "get_order", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "[]"},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "Which order?"}]},
+    ]
+    before = read_row(Task.from_row(given, "banking")).before
+    assert before == (("CUSTOMER", "Hello?"), ("CALL", "get_order {}"), ("RESULT", "[]"), ("AGENT", "Which order?"))
+
+
 def refused(given):
     with pytest.raises(BadRow) as refusal:
         read_row(Task.from_row(given, "banking"))
