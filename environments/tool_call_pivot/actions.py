@@ -93,19 +93,24 @@ def _inside(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def calls_of(items: list[dict[str, Any]]) -> tuple[ToolUse, ...]:
+    """The calls of a response in order; arguments that are no text are none."""
+    calls = [item for item in items if item.get("type") == "function_call"]
+    texts = [call["arguments"] if isinstance(call.get("arguments"), str) else "" for call in calls]
+    return tuple(ToolUse(str(call.get("name", "")), text) for call, text in zip(calls, texts, strict=True))
+
+
 def published_action(items: list[dict[str, Any]]) -> Action | None:
     """The action of a response as the public server reads it: calls before words, and of words the first message."""
-    calls, text = [], None
+    if calls := calls_of(items):
+        return ToolUses(calls)
     for item in items:
         kind = item.get("type") or ("message" if "role" in item else "")
-        if kind == "function_call":
-            arguments = item.get("arguments")
-            calls.append(ToolUse(str(item.get("name", "")), arguments if isinstance(arguments, str) else ""))
-        elif kind == "message" and item.get("role", "assistant") == "assistant" and text is None:
+        if kind == "message" and item.get("role", "assistant") == "assistant":
             text = _first_text(item.get("content"))
-    if calls:
-        return ToolUses(tuple(calls))
-    return None if text is None else Message(text)
+            if text is not None:
+                return Message(text)
+    return None
 
 
 def _first_text(content: Any) -> str | None:

@@ -6,7 +6,7 @@ import random
 from typing import Any, ClassVar
 
 from environments.tool_call_pivot import generator, published, rows
-from environments.tool_call_pivot.actions import Message, ToolUse, published_action
+from environments.tool_call_pivot.actions import Message, calls_of, published_action
 from environments.tool_call_pivot.arguments import read_expected
 from environments.tool_call_pivot.judging import UNDECIDED, judged
 from environments.tool_call_pivot.messages import check_facts, check_likeness
@@ -58,7 +58,7 @@ class ToolCallPivot(Environment):
 def _check(task: Task, reply: Reply) -> tuple[str, bool]:
     """Why the reply is not the expert's action, or "", and whether that is certain."""
     expected = rows.expected_of(task)
-    calls = tuple(ToolUse(call.name, call.arguments) for call in reply.tool_calls)
+    calls = calls_of(reply.items)
     if not isinstance(expected, Message):
         exact = task.ref is not None
         declared = rows.declared_names(task)

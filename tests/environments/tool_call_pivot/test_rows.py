@@ -6,10 +6,12 @@ import pytest
 
 from environments.tool_call_pivot.environment import ToolCallPivot
 from environments.tool_call_pivot.judging import SAME_STEP, judged
+from environments.tool_call_pivot.published import COMPARATORS
 from gym_core.contracts import Grading, Task, Verdict
 from gym_core.environment import Script, Session
 from gym_core.errors import BadRow
 from gym_core.play import play_script
+from gym_core.registry import Registry
 from gym_core.reply import read_reply, text_output
 
 KIND = "single_step_tool_use_with_argument_comparison"
@@ -101,6 +103,19 @@ def test_facts_have_their_form(facts, field):
     assert refusal.value.field == field
     with pytest.raises(BadRow, match="belongs to an expected message"):
         ENVIRONMENT.ingest(task(CALL, message_facts={"say": ["36"]}))
+
+
+def test_arguments_that_are_no_text_are_none():
+    one = ENVIRONMENT.ingest(task(CALL))
+    for arguments, worth in (("{}", 1.0), ({}, 0.0), (None, 0.0), ({"a": 1}, 0.0)):
+        reply = read_reply([{"type": "function_call", "name": "f", "arguments": arguments, "call_id": "c"}])
+        assert ENVIRONMENT.verify(one, Session("s", one), reply).reward == worth
+        assert ENVIRONMENT.verify_published(one, Session("s", one), reply).reward == worth
+
+
+@pytest.mark.parametrize("agent", [*COMPARATORS, f"{KIND}_agent", f"toolcall_schema_{KIND}_agent", KIND])
+def test_rows_find_their_way_here_by_their_agent(agent):
+    assert Registry.discover().resolve(agent) == "tool_call_pivot"
 
 
 def test_a_batch_of_one_is_the_call_alone():
