@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from gym_core.errors import BadRequest, Cancelled, DeadlineExceeded, PalaestraError, PolicyFault, Unavailable
+from model.weight_memory import OpenedMemories
 from policy_server.grammar import Grammars, Matcher
 from policy_server.requests import GenerateRequest, GenerateResult
 from policy_server.routed import require_experts
@@ -64,6 +65,7 @@ class Engine:
         grammars: Grammars | None = None,
     ) -> None:
         self.model, self.model_name, self.max_length = model, model_name, max_length
+        self.memories = OpenedMemories()
         self.vocab_size: int = model.config.vocab_size
         self._num_threads, self._grammars = num_threads, grammars
         self.make_cache = make_cache
