@@ -15,8 +15,9 @@ import torch
 from palaestra.hosted import AppHost
 from palaestra.policies import SERVING, served_app
 from policy_server.config import PolicyConfig
+from trainer.build import build_learner
 from trainer.config import Recipe
-from trainer.learner import Learner, build_learner
+from trainer.learner import Learner
 from trainer.sharded_learner import ShardedLearner, build_sharded_learner
 
 

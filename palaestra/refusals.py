@@ -49,7 +49,7 @@ def _refuse_layout(recipe: Recipe) -> None:
         raise BadRequest("the `sft` arm is more warm start, which runs in one process", field="layout")
     if processes > 1 or recipe.layout.ep > 1:
         from model.checkpoint import read_config
-        from trainer.learner import model_config
+        from trainer.build import model_config
         from trainer.plan import spread
 
         config = read_config(Path(recipe.checkpoint)) if recipe.checkpoint else model_config(recipe)

@@ -70,8 +70,8 @@ async def test_the_same_object_as_a_ray_actor() -> None:
 async def test_a_learner_in_an_actor_is_the_learner_here(make_samples) -> None:
     import numpy as np
 
+    from trainer.build import build_learner
     from trainer.config import parse_recipe
-    from trainer.learner import build_learner
     from trainer.placement import RayPlacement
 
     recipe = parse_recipe({"name": "r", "environments": {"a": {}}, "vocab_size": 32})
