@@ -10,9 +10,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from gym_core.serve import start
 from palaestra.heldout import heldout_rows
 from palaestra.house import connect, draw_tasks, start_agent, start_environments
 from palaestra.line import Line
+from palaestra.replicas import placed_app
 from palaestra.services import WEIGHTS, hand_over
 from palaestra.stage import DEADLINE_S
 from palaestra.warming import place_learner_of
@@ -103,7 +105,12 @@ async def _policy(line: Line) -> str:
     if line.services.policy:
         await hand_over(line.services, folder.before.absolute(), folder.run_id, **settings)
         return line.services.policy
-    line.policy = await line.placement.place(PolicyHost, PolicyConfig(checkpoint=str(folder.before), **settings))
+    config = PolicyConfig(checkpoint=str(folder.before), **settings)
+    if recipe.policy.replicas > 1:
+        # Half the publisher's patience: a replica that is too slow is replaced before the publication is given up.
+        app = placed_app(line.placement, recipe.policy.replicas, config, publish_s=recipe.policy.publish_s / 2)
+        return (await line.connected.enter_async_context(await start(app))).url
+    line.policy = await line.placement.place(PolicyHost, config)
     return str(await line.policy.call("url"))
 
 
@@ -119,7 +126,7 @@ def _transport(line: Line) -> transports.Transport:
         if line.recipe.layout.processes > 1:
             name = "disk"
         elif isinstance(line.placement, LocalPlacement):
-            name = "in_process"
+            name = "in_process" if line.recipe.policy.replicas == 1 else "shared_memory"
         elif os.environ.get("RAY_ADDRESS"):  # learner and policy may be on different machines
             name = "http"
     return transports.make(name)

@@ -14,6 +14,7 @@ import torch
 
 from palaestra.hosted import AppHost
 from palaestra.policies import SERVING, served_app
+from palaestra.replicas import READY_S
 from policy_server.config import PolicyConfig
 from trainer.build import build_learner
 from trainer.config import Recipe
@@ -62,7 +63,7 @@ def place_sharded_learner(recipe: Recipe, num_threads: int, directory: str) -> P
 
 
 class PolicyHost(AppHost):
-    """The policy server."""
+    """The policy server. It has as long to read its checkpoint as one that is started by hand."""
 
     def __init__(self, settings: PolicyConfig, port: int = 0) -> None:
-        super().__init__(partial(served_app, settings), port)
+        super().__init__(partial(served_app, settings), port, READY_S)

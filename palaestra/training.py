@@ -95,7 +95,8 @@ async def _train(
     async with AsyncExitStack() as stack:
         view.phase("starting services")
         await asyncio.to_thread(native_build.prepare)
-        placement = await _placement(local, recipe.layout.processes + (not services.policy))
+        replicas = 0 if services.policy else recipe.policy.replicas
+        placement = await _placement(local, recipe.layout.processes + replicas)
         stack.push_async_callback(placement.close)
         line = Line(recipe, folder, store, placement, meter, view, services)
         if not recipe.environment_actors:
@@ -121,7 +122,7 @@ async def _train(
 async def _placement(local: bool, actors: int) -> Placement:
     if local:
         return LocalPlacement()
-    # The learner's and the policy's, near each other: weights go by shared memory.
+    # One for each process of the learner and each replica of the policy, near each other: weights go by shared memory.
     places = [{"CPU": 1.0}] * actors
     return await asyncio.to_thread(partial(RayPlacement, os.environ.get("RAY_ADDRESS"), bundles=places))
 

@@ -27,3 +27,15 @@ class Placed(Handle, Protocol):
     name: str
 
     async def alive(self) -> bool: ...
+
+
+class Apart(Placed, Protocol):
+    """One in a process of its own, which may end at any moment without taking anything else along."""
+
+    def kill(self) -> None:
+        """End it now, whatever it does; where it has ended, nothing."""
+        ...
+
+    async def ended(self) -> None:
+        """Return once its process is gone."""
+        ...

@@ -4,6 +4,7 @@
     learner = await placement.place(build_learner, recipe, seed)     # the factory runs where the object will live
     metrics = await learner.call("step", samples)
     spread = await placement.place_ranks(4, build_sharded_learner, recipe)    # one object of four processes (ranks.py)
+    replica = await placement.place_apart("policy-1", PolicyHost, settings)   # it may die, and be placed again
 
 An object is called from one thread at a time and never blocks the event loop. An actor that dies is a typed error
 in the caller, not a hang. `lost` says which ones are dead, `renew` gives all places back and takes new ones, on
@@ -19,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-from trainer.handles import ActorDied, Handle
+from trainer.handles import ActorDied, Apart, Handle
 from trainer.process_handle import ProcessHandle
 from trainer.ranks import RankHost, RanksHandle
 from trainer.ray_placement import NoRoom, RayHandle, RayPlacement
@@ -33,6 +34,11 @@ class Placement(Protocol):
     async def place(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Handle: ...
 
     async def place_ranks(self, world: int, factory: Callable[..., Any], *args: Any) -> Handle: ...
+
+    async def place_apart(self, name: str, factory: Callable[..., Any], *args: Any) -> Apart:
+        """In a process of its own, which whoever asked for it looks after. The same name again, once that process has
+        ended, takes its place."""
+        ...
 
     async def lost(self) -> list[str]: ...
 
@@ -68,6 +74,7 @@ class LocalPlacement:
 
     def __init__(self) -> None:
         self._handles: list[Handle] = []
+        self._apart: dict[str, ProcessHandle] = {}
         self._meeting: list[tempfile.TemporaryDirectory[str]] = []
 
     async def place(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Handle:
@@ -86,16 +93,26 @@ class LocalPlacement:
         await asyncio.gather(*(handle.make(RankHost, rank, world) for rank, handle in enumerate(handles)))
         return await ranks.join(f"file://{Path(folder.name) / 'meeting'}", factory, args)
 
+    async def place_apart(self, name: str, factory: Callable[..., Any], *args: Any) -> ProcessHandle:
+        if (before := self._apart.pop(name, None)) is not None:
+            await before.close()
+        handle = self._apart[name] = ProcessHandle(name)
+        return await handle.make(factory, *args)
+
     async def lost(self) -> list[str]:
-        return []  # it would be this process, or one of a layout's: a resume begins those again
+        """Of those apart. The loss of this process, or of one of a layout's, is for a resume."""
+        return [name for name, handle in self._apart.items() if not await handle.alive()]
 
     async def renew(self) -> None:
         await self.close()
 
     async def close(self) -> None:
-        for handle in self._handles:
+        for apart in self._apart.values():
+            apart.kill()
+        for handle in (*self._handles, *self._apart.values()):
             await handle.close()
         self._handles.clear()
+        self._apart.clear()
         for folder in self._meeting:
             folder.cleanup()
         self._meeting.clear()

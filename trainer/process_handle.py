@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,24 @@ class ProcessHandle:
 
     async def alive(self) -> bool:
         return not self._connection.closed and self._process.is_alive()
+
+    def kill(self) -> None:
+        """End it now, whatever it does."""
+        if not self._connection.closed and self._process.pid is not None:
+            self._process.kill()
+
+    async def ended(self) -> None:
+        """Return once the process is gone."""
+        if self._connection.closed:
+            return
+        loop, gone = asyncio.get_running_loop(), asyncio.Event()
+        watched = os.dup(self._process.sentinel)  # of our own: several may wait
+        loop.add_reader(watched, gone.set)
+        try:
+            await gone.wait()
+        finally:
+            loop.remove_reader(watched)
+            os.close(watched)
 
     async def close(self) -> None:
         """End the process; a second time does nothing."""

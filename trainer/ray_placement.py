@@ -13,6 +13,9 @@ from trainer.ranks import RankHost, RanksHandle
 
 ALIVE_WITHIN_S = 10.0
 ROOM_WITHIN_S = 120.0
+APART_WITHIN_S = 600.0
+"""A policy server reads its checkpoint before it is ready."""
+LOOK_EVERY_S = 0.5
 LOCAL_CPUS = 2
 LOCAL_STORE_BYTES = 96 << 20
 """A local Ray holds a learner and a policy engine; what they send each other is small."""
@@ -82,10 +85,19 @@ class RayHandle:
             return True
         return True
 
-    async def close(self) -> None:
+    async def ended(self) -> None:
+        """Return once its process is gone. Ray tells of a death only who asks."""
+        while await self.alive():
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def kill(self) -> None:
+        """End it now, whatever it does."""
         import ray
 
         ray.kill(self._actor, no_restart=True)
+
+    async def close(self) -> None:
+        self.kill()
 
 
 async def _as_future(reference: Any) -> Any:
@@ -109,15 +121,19 @@ class RayPlacement:
         strategy: str = "PACK",
         call_timeout_s: float = 3600.0,
         room_within_s: float = ROOM_WITHIN_S,
+        apart_within_s: float = APART_WITHIN_S,
         **options: Any,
     ) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
-        self._call_timeout_s, self._room_within_s = call_timeout_s, room_within_s
+        self._call_timeout_s, self._room_within_s, self._apart_within_s = call_timeout_s, room_within_s, apart_within_s
         self._options = {"num_cpus": 1, "max_restarts": 0, **options}
         self._handles: list[Placed] = []
+        self._apart: dict[str, RayHandle] = {}
+        self._numbers: dict[str, int] = {}
         self._num_actors = 0
+        self._reserving = asyncio.Lock()
         self._bundles, self._strategy = [dict(bundle) for bundle in bundles], strategy
         self._group: Any = None
         self._started = not ray.is_initialized()
@@ -143,27 +159,58 @@ class RayPlacement:
         await asyncio.gather(*(handle.ready() for handle in handles))
         return await ranks.join("", factory, args)
 
+    async def place_apart(self, name: str, factory: Callable[..., Any], *args: Any) -> RayHandle:
+        """An actor in the next bundle, or in that of the one that had this name.
+
+        Raises NoRoom where it is not ready in time: its node may be lost and no other has room.
+        """
+        if name not in self._numbers:
+            self._numbers[name] = self._next()
+        handle = self._apart[name] = await self._actor(name, factory, args, {}, self._numbers[name])
+        try:
+            async with asyncio.timeout(self._apart_within_s):
+                return await handle.ready()
+        except TimeoutError:
+            handle.kill()
+            raise NoRoom(
+                f"the actor {name} was not ready within {self._apart_within_s:.0f} s",
+                stage="place",
+                server="ray",
+                hint="`ray status` shows what is free; add a node, or ask for fewer replicas",
+            ) from None
+        except BaseException:
+            handle.kill()
+            raise
+
+    def _next(self) -> int:
+        self._num_actors += 1
+        return self._num_actors - 1
+
     async def _actor(
-        self, name: str, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        name: str,
+        factory: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        number: int | None = None,
     ) -> RayHandle:
         import ray
 
-        options = {**self._options, **await self._place_in_group()}
-        actor = ray.remote(_Actor).options(**options).remote(factory, args, kwargs)
-        self._num_actors += 1
+        place = await self._place_in_group(self._next() if number is None else number)
+        actor = ray.remote(_Actor).options(**{**self._options, **place}).remote(factory, args, kwargs)
         return RayHandle(actor, name, self._call_timeout_s)
 
-    async def _place_in_group(self) -> dict[str, Any]:
-        """Options that put the next actor into the next bundle; those beyond the last are small, and spread out."""
-        number = self._num_actors
+    async def _place_in_group(self, number: int) -> dict[str, Any]:
+        """Options that put an actor into the bundle of its number; those beyond the last are small, and spread out."""
         if not self._bundles:
             return {}
         if number >= len(self._bundles):
             return {"num_cpus": 0, "scheduling_strategy": "SPREAD"}
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        if self._group is None:
-            await self._reserve()
+        async with self._reserving:
+            if self._group is None:
+                await self._reserve()
         return {
             "num_cpus": self._bundles[number].get("CPU", 0),
             "num_gpus": self._bundles[number].get("GPU", 0),
@@ -188,13 +235,16 @@ class RayPlacement:
             ) from None
 
     async def lost(self) -> list[str]:
-        alive = await asyncio.gather(*(handle.alive() for handle in self._handles))
-        return [handle.name for handle, is_alive in zip(self._handles, alive, strict=True) if not is_alive]
+        handles = [*self._handles, *self._apart.values()]
+        alive = await asyncio.gather(*(handle.alive() for handle in handles))
+        return [handle.name for handle, is_alive in zip(handles, alive, strict=True) if not is_alive]
 
     async def renew(self) -> None:
-        for handle in self._handles:
+        for handle in (*self._handles, *self._apart.values()):
             await handle.close()
         self._handles.clear()
+        self._apart.clear()
+        self._numbers.clear()
         self._num_actors = 0
         await self._give_back()
 

@@ -157,7 +157,7 @@ class Pool:
             replica.num_restarts += 1
             try:
                 await self._launch(replica)
-            except PalaestraError as error:
+            except (PalaestraError, OSError, ValueError, RuntimeError) as error:  # whatever it was: it is tried again
                 log.warning("replica %d did not start: %s", replica.number, error)
                 await asyncio.sleep(self._every_s)
 

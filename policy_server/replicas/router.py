@@ -65,7 +65,11 @@ class Router:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
         )
-        await self.pool.start()
+        try:
+            await self.pool.start()
+        except BaseException:
+            await self._session.close()
+            raise
 
     async def _close(self, _: web.Application) -> None:
         await self.pool.close()
