@@ -7,6 +7,7 @@ one version old (docs/training.md).
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -87,12 +88,12 @@ class Grpo:
         config = self.recipe.grpo
         began = time.perf_counter()
         self._enter("draw", step)
-        rows = self.playing.draw(step)
+        rows = await self.playing.draw(step)
         self._enter("collect", step)
         groups = await self.playing.collect(step)
         played = time.perf_counter()
         if self.recipe.overlap.steps and step + 1 < config.steps:
-            self.playing.begin_ahead(step + 1)
+            await self.playing.begin_ahead(step + 1)
         metrics = self.draws.open(step).metrics | rollout_metrics(
             groups, version_of(step), len(rows) * config.group_size
         )
@@ -160,7 +161,7 @@ class Grpo:
             metrics,
             seed=self.recipe.seed,
             tasks=drawn.tasks,
-            curriculum=self.curriculum.state_dict(),
+            curriculum=self.curriculum.digest(),
         )
         self.draws.trained(step)
         self._trained = step
@@ -198,7 +199,7 @@ class Grpo:
             if best is None:
                 raise BadRequest(f"step {self.plateau.best_step} has no checkpoint any more", field="checkpoints")
             found = await self.profile(best, step)
-            dropped = self.curriculum.profile(found)
+            dropped = await asyncio.to_thread(self.curriculum.profile, found)
             self._emit("profile", step, {"tasks": len(found), "dropped": dropped}, best.name)
         except PalaestraError as error:
             self._emit("unprofiled", step, {}, str(error))
@@ -231,7 +232,7 @@ class Grpo:
         saved = parse_recipe(state.recipe, str(found))  # keys that are newer than the checkpoint have their defaults
         check_recipe(msgspec.to_builtins(saved), msgspec.to_builtins(self.recipe))
         await self.learner.call("load", str(found), self.recipe.grpo.lr)
-        self.curriculum.load_state_dict(state.curriculum)
+        await asyncio.to_thread(self.curriculum.load_state_dict, state.curriculum)
         self.draws.load_state_dict(state.drawn)
         self.plateau = msgspec.convert(state.extra.get("plateau", {}), Plateau)
         if state.score is not None:
@@ -252,7 +253,8 @@ class Grpo:
             purpose="profile",
             recalled=None if self.journal.is_new else Recall(version_of(0)),
         )
-        dropped = self.curriculum.profile(profiles(groups, checkpoint=str(version_of(0))))
+        found = profiles(groups, checkpoint=str(version_of(0)))
+        dropped = await asyncio.to_thread(self.curriculum.profile, found)
         self._emit("profile", 0, {"tasks": len(rows), "dropped": dropped})
 
     def _learn_pass_rates(self, groups: Sequence[PlayedGroup], step: int) -> None:

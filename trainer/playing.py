@@ -34,9 +34,12 @@ class Playing:
         self._committed = {entry.step: entry for entry in journal.entries()}
         self._ahead: dict[int, asyncio.Task[list[PlayedGroup]]] = {}
 
-    def draw(self, step: int) -> list[Row]:
-        """The step's rows; one that the journal has must be drawn as it was. Raises Diverged."""
-        rows = self.draws.rows(step)
+    async def draw(self, step: int) -> list[Row]:
+        """The step's rows; one that the journal has must be drawn as it was. Raises Diverged.
+
+        In a thread: among hundreds of thousands of tasks a draw takes seconds, and others answer meanwhile.
+        """
+        rows = await asyncio.to_thread(self.draws.rows, step)
         if (entry := self._committed.get(step)) is not None:
             check_draw(entry, self.recipe.seed, self.draws.open(step).tasks)
         return rows
@@ -51,9 +54,9 @@ class Playing:
         finally:
             self._ahead.pop(step, None)
 
-    def begin_ahead(self, step: int) -> None:
+    async def begin_ahead(self, step: int) -> None:
         """Begin to play the next step with the weights that are served now; newer ones take over where it stands."""
-        self.draw(step)
+        await self.draw(step)
         self._ahead[step] = asyncio.create_task(self._play(step), name=f"play-ahead-{step}")
 
     async def stop(self) -> None:

@@ -90,6 +90,48 @@ async def test_a_learner_in_an_actor_is_the_learner_here(make_samples) -> None:
         await placement.close()
 
 
+async def check_apart(placement: Placement) -> None:
+    """One that dies is told by name, alone, and the name is placed again; the other never notices."""
+    one, other = await asyncio.gather(*(placement.place_apart(f"apart-{n}", Counter, n) for n in range(2)))
+    await other.call("add", 5)
+    assert await placement.lost() == []
+    waiting = asyncio.create_task(one.ended())
+    with pytest.raises(ActorDied, match="apart-0"):
+        await one.call("die")
+    await asyncio.wait_for(waiting, 60)
+    assert await placement.lost() == ["apart-0"] and not await one.alive()
+    again = await placement.place_apart("apart-0", Counter, 7)
+    assert await again.call("add", 0) == 7 and await placement.lost() == []
+    again.kill()
+    await asyncio.wait_for(again.ended(), 60)
+    again.kill()
+    assert await other.call("add", 0) == 6
+    await placement.renew()
+    await asyncio.wait_for(other.ended(), 60)
+    assert await (await placement.place_apart("apart-1", Counter, 3)).call("add", 0) == 3
+    await placement.close()
+
+
+async def test_processes_apart_die_alone() -> None:
+    await check_apart(LocalPlacement())
+
+
+async def test_what_a_factory_apart_raises_is_the_callers() -> None:
+    placement = LocalPlacement()
+    with pytest.raises(TypeError):
+        await placement.place_apart("apart-0", Counter)
+    assert await (await placement.place_apart("apart-0", Counter, 2)).call("add", 0) == 2
+    await placement.close()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning")
+async def test_actors_apart_die_alone_and_keep_their_places() -> None:
+    from trainer.placement import RayPlacement
+
+    placement = RayPlacement(bundles=[{"CPU": 1}] * 2, call_timeout_s=120)
+    await check_apart(placement)
+
+
 def test_actor_death_and_deadline_are_told_apart() -> None:
     assert ActorDied("x").code == "actor_died"
     assert DeadlineExceeded("x").code == "deadline_exceeded"
