@@ -67,6 +67,7 @@ class SftRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Reinforcement. Defaults are the settings measured to learn on two CPU cores.
 
+    `minibatches`: optimizer steps on a batch; with one, the default, every token is on policy and its ratio exactly 1.
     `mismatch_gate`: the largest `token_mult_prob_error` that may train.
     `curriculum_start`, `_end`, `_sigma`: the Gaussian over pass rate; its mean goes from start to end. `curriculum` may
     be `random` instead, which draws without looking at pass rates.
@@ -79,7 +80,7 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     steps: int = 60
     prompts_per_step: int = 20
     group_size: int = 8
-    minibatches: int = 2
+    minibatches: int = 1
     lr: float = 1e-3
     warmup: int = 0
     grad_clip: float = 1.0

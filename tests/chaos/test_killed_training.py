@@ -207,7 +207,10 @@ async def test_a_deterministic_run_that_is_killed_ends_with_the_same_bytes(tmp_p
 
     With two replicas it goes on with one, and ends with the bits of a run that never had two.
     """
-    (tmp_path / "tiny.toml").write_text(RECIPE + "[policy]\ndeterministic = true\n")
+    learning = RECIPE.replace("demonstrations = 24", "demonstrations = 200").replace("lessons = 2", "lessons = 60")
+    (tmp_path / "tiny.toml").write_text(
+        learning.replace("batch = 8", "batch = 24") + "[policy]\ndeterministic = true\n"
+    )
     weights, journals = [], []
     for name, kill_at in (("straight", ""), ("killed", "GRPO 2/")):
         runs = tmp_path / name
@@ -221,6 +224,7 @@ async def test_a_deterministic_run_that_is_killed_ends_with_the_same_bytes(tmp_p
         assert ended.code == 0, ended.told
         (run,) = runs.iterdir()
         weights.append((run / "after" / "model.safetensors").read_bytes())
+        assert weights[-1] != (run / "before" / "model.safetensors").read_bytes(), "something was learnt"
         entries = Journal(run / "journal.jsonl").entries()
         journals.append([(e.tasks, [[m[1:] for m in g] for g in e.groups.values()], e.metrics["loss"])
                          for e in entries if "loss" in e.metrics])  # fmt: skip
