@@ -14,6 +14,7 @@ state is what was used and what was learnt.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -101,7 +102,7 @@ class Curriculum:
                     distance = (rate - self.mean(step)) ** 2 / (2 * self.sigma**2)
                     log_weight = -distance - math.log(density[bin_of(rate)])
                 keys[task_id] = log_weight - math.log(-math.log(random.random() or 5e-324))  # Gumbel: top k of these
-            taken = sorted(candidates, key=keys.__getitem__, reverse=True)[: pool.quota - len(drawn)]
+            taken = heapq.nlargest(pool.quota - len(drawn), candidates, key=keys.__getitem__)
             drawn += taken
             pool.use(taken)
         return drawn
