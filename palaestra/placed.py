@@ -13,8 +13,7 @@ import msgspec
 import torch
 
 from palaestra.hosted import AppHost
-from palaestra.policies import SERVING, served_app
-from palaestra.replicas import READY_S
+from palaestra.policies import READY_S, SERVING, served_app
 from policy_server.config import PolicyConfig
 from trainer.build import build_learner
 from trainer.config import Recipe

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from palaestra.policies import READY_S
 from palaestra.processes import ServiceProcess, start_service
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from policy_server.config import PolicyConfig
     from trainer.handles import Apart
     from trainer.placement import Placement
-
-READY_S = 600.0
-"""A large checkpoint takes its time to be read, and replicas read at the same time."""
 
 HEALTH_S = 20.0
 """Beside a learner on the same cores a healthy replica may be silent for a while; one that died is noticed at once."""
