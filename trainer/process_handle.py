@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import signal
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -98,6 +99,7 @@ class ProcessHandle:
 
 def _serve(connection: Connection) -> None:
     """The other end of a ProcessHandle: make the object, then call it, until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells all of its processes; the program ends this one
     held: Any = None
     while True:
         try:

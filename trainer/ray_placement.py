@@ -143,7 +143,14 @@ class RayPlacement:
                 if address
                 else {"num_cpus": max(len(self._bundles), LOCAL_CPUS), "object_store_memory": LOCAL_STORE_BYTES}
             )
-            ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False, **small)
+            # "local": without an address it would join whatever cluster this machine has begun last.
+            ray.init(
+                address=address or "local",
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                **small,
+            )
 
     async def place(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Handle:
         handle = await self._actor(getattr(factory, "__name__", "object"), factory, args, kwargs)

@@ -1,4 +1,6 @@
 import asyncio
+import os
+import signal
 import threading
 
 import pytest
@@ -24,8 +26,6 @@ class Counter:
         return len(self.threads)
 
     def die(self) -> None:
-        import os
-
         os._exit(1)
 
 
@@ -116,6 +116,16 @@ async def test_processes_apart_die_alone() -> None:
     await check_apart(LocalPlacement())
 
 
+async def test_what_a_terminal_interrupts_is_the_program_and_not_its_processes() -> None:
+    placement = LocalPlacement()
+    apart = await placement.place_apart("apart-0", Counter, 2)
+    pid = apart._process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGINT)
+    assert await apart.call("add", 0) == 2 and await apart.alive()
+    await placement.close()
+
+
 async def test_what_a_factory_apart_raises_is_the_callers() -> None:
     placement = LocalPlacement()
     with pytest.raises(TypeError):
@@ -130,6 +140,24 @@ async def test_actors_apart_die_alone_and_keep_their_places() -> None:
 
     placement = RayPlacement(bundles=[{"CPU": 1}] * 2, call_timeout_s=120)
     await check_apart(placement)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(("address", "joined"), [(None, "local"), ("10.0.0.1:6379", "10.0.0.1:6379")])
+def test_without_an_address_no_cluster_is_joined(
+    address: str | None, joined: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself would take the last one that was begun on this machine, whoever began it."""
+    import ray
+
+    from trainer.placement import RayPlacement
+
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **given: asked.update(given))
+    RayPlacement(address, bundles=[{"CPU": 1}] * 3)
+    assert asked["address"] == joined
+    assert asked.get("num_cpus") == (None if address else 3), "Ray refuses to be told what a cluster has"
 
 
 def test_actor_death_and_deadline_are_told_apart() -> None:
