@@ -27,10 +27,6 @@ MAX_BATCH = 256
 """Rollouts in one transaction, so that a crowd does not hold the write lock for long."""
 
 
-_INSERT_ROLLOUT = keep_first(RolloutRow.__table__, "rollout_id")
-_INSERT_TASK = keep_first(TaskRow.__table__, "task_key")
-
-
 @dataclass(slots=True, eq=False)
 class Put:
     """A rollout to insert, and the task row it was played from; `place` is set once its blob is in the segment."""
@@ -138,10 +134,12 @@ class Writer:
     @staticmethod
     def _insert(connection: Connection, puts: list[Put]) -> None:
         """Task rows first, in this same transaction: whoever tidies up never sees one without its rollout."""
+        dialect = connection.dialect.name
         tasks = {put.task["task_key"]: put.task for put in puts if put.task is not None}
         if tasks:
-            connection.execute(_INSERT_TASK[connection.dialect.name], list(tasks.values()))
-        connection.execute(_INSERT_ROLLOUT[connection.dialect.name], [_full_row(put) for put in puts])
+            connection.execute(keep_first(dialect, TaskRow.__table__, "task_key"), list(tasks.values()))
+        rows = [_full_row(put) for put in puts]
+        connection.execute(keep_first(dialect, RolloutRow.__table__, "rollout_id"), rows)
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
