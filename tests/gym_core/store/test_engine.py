@@ -127,7 +127,9 @@ async def _tables(place: str) -> dict[str, tuple[Any, ...]]:
                     found.get_pk_constraint(table),
                     sorted(found.get_indexes(table), key=str),
                     sorted(found.get_unique_constraints(table), key=str),
-                    connection.execute(text(_AUTOINCREMENT), {"table": table}).all() if connection.dialect.name == "sqlite" else None,
+                    connection.execute(text(_AUTOINCREMENT), {"table": table}).all()
+                    if connection.dialect.name == "sqlite"
+                    else None,
                 )
                 for table in found.get_table_names()
             }
