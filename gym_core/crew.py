@@ -30,6 +30,9 @@ RETRY_START_S = 2.0
 FAREWELL_S = 0.25
 """A job whose caller has gone away ends within this time or is killed: most do end, and a new worker costs more."""
 
+REAP_AFTER_S = 1.0
+"""A process that was killed is gone after this time, and is waited for then at the latest, if not with the next one."""
+
 
 class Crew:
     """`size` processes, started at the first call or by `start()`, each replaced after `max_jobs` jobs."""
@@ -276,7 +279,14 @@ class Crew:
         self._alive.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
-        self._ended = [process for process in (*self._ended, worker.process) if process.poll() is None]
+        self._ended.append(worker.process)
+        self._look_at_ended()
+        if self._ended and not self._closed:
+            asyncio.get_running_loop().call_later(REAP_AFTER_S, self._look_at_ended)
+
+    def _look_at_ended(self) -> None:
+        """Let the kernel forget those that have died."""
+        self._ended = [process for process in self._ended if process.poll() is None]
 
 
 def _closed_fault() -> EnvironmentFault:

@@ -17,7 +17,7 @@ from gym_core.sandbox.faults import SandboxFault, SandboxUnavailable
 from gym_core.sandbox.plain import Plain
 from gym_core.sandbox.pool import Pool
 from gym_core.sandbox.provider import Sandbox
-from gym_core.sandbox.remote import URL_VARIABLE, Remote
+from gym_core.sandbox.remote import Remote
 from gym_core.sandbox.run import Ended, Kind, Limits, Program, Run, python_program
 from gym_core.sandbox.service import build_app, from_provider
 from gym_core.sandbox.wire import pack_job, unpack_job, unpack_run
