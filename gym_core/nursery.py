@@ -2,7 +2,8 @@
 
     fresh interpreter ─▶ copy ─▶ load a class there ─▶ well? the copy is the nursery now, the one before is ended
                                                   └──▶ hung, dead, broken? the copy is ended, the class has a fault
-                                                  └──▶ left a thread, a process, a file behind? each worker loads it
+                                                  └──▶ left a thread, a process, a file behind? each worker makes its
+                                                       own object, from modules that are imported here
 
 Copies share the pages that nobody writes to: sympy, language profiles and parsers are held once, not once a worker, and
 a worker that was killed is replaced in the time of a fork. A class is tried in a copy first, so no class can harm the
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -138,32 +140,38 @@ class Nursery:
 
     async def _load(self, pool: WorkerPool) -> bool:
         """Have a copy load the class; where that went well it takes the nursery's place. False: there is no copy."""
+        said = await self._try(pool.loading_order(), pool.spec)
+        if said is None:
+            return False
+        if said[0] != "ok":
+            if self.possible:
+                pool.cannot_load(said)
+        elif said[1].obstacle:
+            self._apart.add(pool.spec)
+            log.info("%s is loaded by each worker for itself: %s", pool.spec, said[1].obstacle)
+            await self._try(pickle.dumps(("", 0, None, said[1].modules), pickle.HIGHEST_PROTOCOL))
+        else:
+            pool.loaded()
+        return True
+
+    async def _try(self, order: bytes, spec: str = "") -> Said | None:
+        """What a copy says to the order, None where there is no copy; then it is the nursery, or it is ended."""
         copied = await self._copy()
         if copied is None:
-            return False
+            return None
         try:
-            said = await copied.answer(pool.loading_order(), STARTUP_TIMEOUT_S)
+            said = await copied.answer(order, STARTUP_TIMEOUT_S)
         except asyncio.CancelledError:
             self._discard(copied)
             await copied.dead.wait()
             raise
-        if said == ("ok", ""):
-            copied.loaded.add(pool.spec)
-            pool.loaded()
+        before: Worker | None = copied
+        if said[0] == "ok" and not said[1].obstacle:
+            copied.loaded |= {spec} - {""}
             before, self._mother = self._mother, copied
-        else:
-            before = copied
-            self._refuse(pool, said)
         if before is not None:
             self._discard(before)
-        return True
-
-    def _refuse(self, pool: WorkerPool, said: Said) -> None:
-        if said[0] == "ok":
-            self._apart.add(pool.spec)
-            log.info("%s is loaded by each worker for itself: %s", pool.spec, said[1])
-        elif self.possible:
-            pool.cannot_load(said)
+        return said
 
     # Copies --------------------------------------------------------------------------------------------------------
 

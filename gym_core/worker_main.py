@@ -5,7 +5,8 @@
     worker → parent   ("ready", pid), then for each message ("ok", value) | ("refused", ErrorInfo)
                       | ("tool_fault", text) | ("raised", exception name, text, place, traceback)
     parent → nursery  as to a worker, or a message with a descriptor: fork a copy that serves the socket it came with
-    nursery → parent  after a class was loaded ("ok", why it may not be copied or ""), after a fork ("ok", pid)
+    parent → nursery  ("", …, None, modules): only import them
+    nursery → parent  ("ok", Loaded), after a fork ("ok", pid)
 
 One object of each class lives here from its first message on. A nursery (`gym_core.nursery`) loads and is copied, it
 does no job: the first job ends that for ever.
@@ -20,6 +21,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import importlib
 import inspect
 import os
 import pickle
@@ -29,9 +31,9 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gym_core.environment import Environment
 from gym_core.errors import PalaestraError
@@ -56,6 +58,13 @@ def main(descriptor: int, parent_pid: int, nursery: bool = False) -> None:
         inside.serve(socket.socket(fileno=descriptor))
     if inside.copied:
         os._exit(0)  # what was registered for the end of the process is not a copy's to do
+
+
+class Loaded(NamedTuple):
+    """What loading did in a nursery: why it may not be copied now, "" where it may; the modules that came with it."""
+
+    obstacle: str
+    modules: tuple[str, ...]
 
 
 class Inside:
@@ -88,13 +97,11 @@ class Inside:
         try:
             spec, memory_limit_mb, method, args = pickle.loads(message)
             limit_memory(memory_limit_mb)
-            target = self._targets.get(spec)
-            if target is None:
-                target = Target(load_class(spec)())
-                target.warm()
-                self._targets[spec] = target
+            if not spec:
+                return ("ok", self._loaded(lambda: import_what_is_there(args)))
             if method is None:
-                return ("ok", "" if self._outside is None else self._outside.obstacle({self._channel.fileno()}))
+                return ("ok", self._loaded(lambda: self._load(spec)))
+            target = self._load(spec)
             self._work()
             value = target.method(method)(*args)
             if inspect.iscoroutine(value):
@@ -102,6 +109,22 @@ class Inside:
             return ("ok", value)
         except Exception as error:
             return describe(error)
+
+    def _load(self, spec: str) -> Target:
+        target = self._targets.get(spec)
+        if target is None:
+            target = Target(load_class(spec)())
+            target.warm()
+            self._targets[spec] = target
+        return target
+
+    def _loaded(self, load: Callable[[], object]) -> Loaded | None:
+        """Load, and see what that has done; None where nobody will copy this process."""
+        before = set(sys.modules)
+        load()
+        if self._outside is None:
+            return None
+        return Loaded(self._outside.obstacle({self._channel.fileno()}), tuple(sys.modules.keys() - before))
 
     def _work(self) -> None:
         """From now on this process knows what jobs have told it, and is not copied any more."""
@@ -194,6 +217,13 @@ def _exactly(channel: socket.socket, count: int) -> bytes | None:
             return None
         data += chunk
     return bytes(data)
+
+
+def import_what_is_there(modules: Iterable[str]) -> None:
+    """Import by name; those that were made otherwise, from a file or by another module, are left out."""
+    for name in modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def reseed() -> None:
