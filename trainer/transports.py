@@ -161,7 +161,7 @@ class Http:
 
 def _body(head: dict[str, Any], handle: Any) -> Any:
     """A function that begins the body anew, for every attempt."""
-    from model.checkpoint_file import byte_view
+    from model.checkpoint_pieces import byte_view
     from model.weight_memory import open_memory
 
     async def pieces() -> AsyncIterator[bytes]:
