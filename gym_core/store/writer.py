@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 
 from gym_core.errors import Unavailable
 from gym_core.store.blobs import BlobRef, BlobWriter
@@ -29,11 +29,15 @@ MAX_BATCH = 256
 
 _INSERT_ROLLOUT = keep_first(RolloutRow.__table__, "rollout_id")
 _INSERT_TASK = keep_first(TaskRow.__table__, "task_key")
+_COUNTED = {"preserve_rowcount": True}
 
 
 @dataclass(slots=True, eq=False)
 class Put:
-    """A rollout to insert, and the task row it was played from; `place` is set once its blob is in the segment."""
+    """A rollout to insert, and the task row it was played from; `place` is set once its blob is in the segment.
+
+    Its result says whether it is what the store has now: False when its id was taken by another record.
+    """
 
     row: dict[str, Any]
     blob: bytes
@@ -129,19 +133,34 @@ class Writer:
         if self._connection is None:
             self._connection = self._engine.connect()
         with self._connection.begin():
-            if puts:
-                self._insert(self._connection, puts)
+            others = self._insert(self._connection, puts) if puts else set()
             for job in jobs:
                 if isinstance(job.work, Change):
                     job.result = job.work.apply(self._connection)
+                else:
+                    job.result = id(job.work) not in others
 
     @staticmethod
-    def _insert(connection: Connection, puts: list[Put]) -> None:
-        """Task rows first, in this same transaction: whoever tidies up never sees one without its rollout."""
+    def _insert(connection: Connection, puts: list[Put]) -> set[int]:
+        """Task rows first, in this same transaction: whoever tidies up never sees one without its rollout.
+
+        Returns which puts (by `id`) found another record under theirs.
+        """
         tasks = {put.task["task_key"]: put.task for put in puts if put.task is not None}
         if tasks:
             connection.execute(_INSERT_TASK[connection.dialect.name], list(tasks.values()))
-        connection.execute(_INSERT_ROLLOUT[connection.dialect.name], [_full_row(put) for put in puts])
+        rows = [_full_row(put) for put in puts]
+        done = connection.execute(_INSERT_ROLLOUT[connection.dialect.name], rows, execution_options=_COUNTED)
+        if done.rowcount == len(puts):
+            return set()
+        there = select(RolloutRow.rollout_id, RolloutRow.record, RolloutRow.blob_crc32, RolloutRow.blob_length)
+        found = connection.execute(there.where(RolloutRow.rollout_id.in_([put.row["rollout_id"] for put in puts])))
+        known = {name: tuple(rest) for name, *rest in found}
+        return {
+            id(put)
+            for put, row in zip(puts, rows, strict=True)
+            if known[row["rollout_id"]] != (row["record"], row["blob_crc32"], row["blob_length"])
+        }
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
