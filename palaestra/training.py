@@ -32,7 +32,7 @@ from palaestra.meter import Meter
 from palaestra.refusals import refuse_what_cannot_run
 from palaestra.reinforce import reinforce
 from palaestra.run_folder import RunFolder, grpo_cpu_seconds
-from palaestra.services import WEIGHTS, Services, hand_over
+from palaestra.services import WEIGHTS, Services, hand_over, num_addresses
 from palaestra.stage import DEADLINE_S
 from palaestra.summary import finish
 from trainer import transports
@@ -262,7 +262,13 @@ async def _connect(line: Line) -> None:
         agent_url = (await start_agent(urls, policy_url, store, folder.path / "logs", stack)).url
     _tell_services(line, agent_url, policy_url)
     agent_client = await stack.enter_async_context(connect(agent_url, retries=0))
-    line.agents = AgentPool(agent_client, run_id=folder.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
+    line.agents = AgentPool(
+        agent_client,
+        run_id=folder.run_id,
+        seed=recipe.seed,
+        deadline_s=DEADLINE_S,
+        streams=await num_addresses(line.services.agent),
+    )
     policy_client = await stack.enter_async_context(connect(policy_url))
     vocab_size = await line.learner.call("vocab_size")
     line.publisher = WeightPublisher(
