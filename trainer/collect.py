@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -121,7 +122,8 @@ class AgentPool:
         frames = self._client.stream(
             "/rollouts", {"rows": rows}, timeout_s=self._stream_timeout_s, idle_s=self._deadline_s + GRACE_S
         )
-        return [open_frame(head, blob) async for head, blob in frames]
+        async with aclosing(frames):
+            return [open_frame(head, blob) async for head, blob in frames]
 
 
 def _refuse_total_failure(groups: list[PlayedGroup], num_asked: int) -> None:
