@@ -79,8 +79,8 @@ async def samples(tmp_path: Path) -> Mapping[str, set[str]]:
             environments={name: f"{gym.base_url}/{name}" for name in names}, policy_url=brain.base_url, store=str(store)
         )
         agent = await served(agent_app(config))
-        (row,) = (await agent.post_json("/environments/ledger/tasks", {"count": 1}))["tasks"]
-        assert (await agent.post_json("/run", row))["outcome"] == "scored"
+        made: Any = await agent.post_json("/environments/ledger/tasks", {"count": 1})
+        assert (await agent.post_json("/run", made["tasks"][0]))["outcome"] == "scored"
         cages = from_provider(Plain(), 1)
         sandbox = await served(sandbox_app(cages, name="plain", strong=False, queue_limit=1, token=None))
         dashboard = await served(dashboard_app(Library([store])))
