@@ -24,6 +24,9 @@ from gym_core.errors import BadRequest, Busy, Conflict, PalaestraError, misfit
 from gym_core.seeds import derive
 from gym_core.store import Store
 
+MAX_NAME = 512
+"""Characters of a rollout's, run's or group's id."""
+
 
 class Request(msgspec.Struct):
     """A row that passed the door. `named`: the caller gave its id; `stored`: what is kept under that id already."""
@@ -44,6 +47,7 @@ def read_request(row: Any) -> Request:
     except msgspec.ValidationError as error:
         what, where = misfit(error)
         raise BadRequest(what, field=f"{RUN_KEY}{where}") from None
+    _check_names(task, options)
     named = bool(options.rollout_id)
     if not named:
         options = msgspec.structs.replace(options, rollout_id=uuid.uuid4().hex)
@@ -53,6 +57,18 @@ def read_request(row: Any) -> Request:
     if options.deadline_s <= 0:
         raise BadRequest("`deadline_s` must be above 0", field=f"{RUN_KEY}.deadline_s")
     return Request({key: value for key, value in row.items() if key != RUN_KEY}, task, options, named)
+
+
+def _check_names(task: Task, options: RunOptions) -> None:
+    """Names become headers and columns of a table: what those refuse is refused before it is played."""
+    for field in ("rollout_id", "run_id", "group_id"):
+        name = getattr(options, field)
+        if len(name) > MAX_NAME or not name.isprintable():
+            what = f"of {len(name)} characters" if len(name) > MAX_NAME else ascii(name)
+            hint = f"at most {MAX_NAME} characters, all of them printable"
+            raise BadRequest(f"a name cannot be {what}", field=f"{RUN_KEY}.{field}", hint=hint)
+    if "\0" in task.task_id:
+        raise BadRequest(f"a name has no NUL character, unlike {task.task_id!a}", field="task_id")
 
 
 class Rollouts:

@@ -189,13 +189,14 @@ async def test_the_training_board_asks_what_the_tables_can_answer(schema: str) -
     """Every query of the board in `compose/grafana/`, its variable too, over a run that has trained and was judged."""
     board = json.loads((ROOT / "compose/grafana/dashboards/training.json").read_text())
     (variable,) = board["templating"]["list"]
+    said = [{"type": "message", "text": 'a NUL \0, half a pair \\ud800 and "labels":{"purpose":"eval"}'}]
     async with await Store.open(schema) as store:
         await store.create_run(Run(run_id="it's", kind="train"))
         for number, purpose in enumerate(("train", "train", "eval-before")):
             verdict = Verdict(reward=0.25 + number / 2)
-            labels = {"purpose": purpose}
+            labels = {"purpose": purpose, "arm": "a"}
             await store.put_rollout(
-                make_rollout(f"r{number}", run_id="it's", step=number, verdict=verdict, labels=labels)
+                make_rollout(f"r{number}", run_id="it's", step=number, verdict=verdict, labels=labels, output=said)
             )
     with connect(schema) as connection:
         assert connection.execute(variable["query"]).fetchall() == [("it's",)]
