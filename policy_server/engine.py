@@ -24,6 +24,7 @@ import torch
 from gym_core.errors import BadRequest, Cancelled, DeadlineExceeded, PalaestraError, PolicyFault, Unavailable
 from policy_server.grammar import Grammars, Matcher
 from policy_server.requests import GenerateRequest, GenerateResult
+from policy_server.routed import require_experts
 from policy_server.runner import Runner
 from policy_server.scheduler import Job, Scheduler, check, deadline_of
 from policy_server.watch import TextStream
@@ -130,6 +131,8 @@ class Engine:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[GenerateResult] = loop.create_future()
         prompt = check(request, self.max_length, self.vocab_size)
+        if request.routed_experts:
+            require_experts(self.model)
         room = self.max_length - len(prompt)
         grammar = await self._grammar(request)
         job = Job(

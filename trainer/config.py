@@ -87,7 +87,8 @@ class SftRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Reinforcement. Defaults are the settings measured to learn on two CPU cores.
 
-    `mismatch_gate`: the largest `token_mult_prob_error` that may train.
+    `mismatch_gate`: the largest `token_mult_prob_error` that may train. `routing_replay`: the policy records which
+    experts it sent each token to, and the learner takes those (2510.11370).
     `curriculum_start`, `_end`, `_sigma`: the Gaussian over pass rate; its mean goes from start to end. `curriculum` may
     be `random` instead, which draws without looking at pass rates.
     `profile_repeats`: tries per task to profile the pools before the first step, 0 for none. `profiles`: a file that
@@ -105,6 +106,7 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     grad_clip: float = 1.0
     mismatch_gate: float = 1.001
     expert_bias_rate: float = 1e-3
+    routing_replay: bool = False
     temperature: float = 1.0
     max_output_tokens: int = 64
     tokens_per_microbatch: int = 16384

@@ -102,7 +102,10 @@ class Grpo:
         self._trained = -1
         self._scores: dict[int, float] = {}
         self.sampling = Sampling(
-            temperature=recipe.grpo.temperature, top_p=1.0, max_output_tokens=recipe.grpo.max_output_tokens
+            temperature=recipe.grpo.temperature,
+            top_p=1.0,
+            max_output_tokens=recipe.grpo.max_output_tokens,
+            routed_experts=recipe.grpo.routing_replay or None,
         )
 
     async def step(self, step: int) -> dict[str, float]:

@@ -29,7 +29,7 @@ from model.weight_memory import WeightMemory
 from policy_server.app import guard, openai_error
 from policy_server.replicas.current import Kept
 from policy_server.replicas.pool import Pool, Replica, Spawn
-from policy_server.weight_body import arriving, fill, read_head
+from policy_server.weight_body import arriving, fill, read_head, require_fit
 from policy_server.weights import Taken, WeightsParams
 
 _HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date", "server"}
@@ -135,6 +135,7 @@ class Router:
         """Receive once, into memory that all replicas then serve from."""
         async with arriving(request):
             params = await read_head(request)
+        require_fit(params, await self._weight_bytes())
         memory = WeightMemory(params.nbytes, shared=True)
         try:
             async with arriving(request):
@@ -142,6 +143,14 @@ class Router:
             return json_reply(await self._publish(msgspec.structs.replace(params, memory=memory.handle, nbytes=0)))
         finally:
             memory.close()
+
+    async def _weight_bytes(self) -> int:
+        """How large the served model is, as a replica says. Raises what it answers where it takes no memory."""
+        replica = next((replica for replica in self.pool.replicas if replica.up), None)
+        if replica is None:
+            raise _nobody()
+        told = await _unless_gone(replica, _client(replica).get_json("/weights/bytes"))
+        return int(told["nbytes"])
 
     async def _publish(self, params: WeightsParams) -> Taken:
         """Give new weights to every replica that is up; one that is too slow or fails alone is evicted."""

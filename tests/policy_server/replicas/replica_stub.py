@@ -42,7 +42,12 @@ async def score(_: web.Request) -> web.Response:
     return json_reply({"logprobs": [[0.0, -1.0 - (NUMBER if version == 77 else 0)]], "policy_version": version})
 
 
+async def weights_bytes(_: web.Request) -> web.Response:
+    return json_reply({"nbytes": 1000})
+
+
 app = web.Application()
+app.router.add_get("/weights/bytes", weights_bytes)
 app.router.add_post("/v1/completions", completions)
 app.router.add_post("/weights", weights)
 app.router.add_post("/score", score)

@@ -6,16 +6,18 @@ import asyncio
 import json
 import os
 import signal
+import struct
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from gym_core.client import Client
-from gym_core.errors import BadRequest, Conflict
+from gym_core.errors import BadRequest, Conflict, TooLarge
 from gym_core.serve import start
 from model.weight_memory import WeightMemory
 from policy_server.replicas.pool import Pool, Replica
@@ -152,6 +154,12 @@ async def test_weights_that_nobody_takes_are_refused_and_nobody_is_evicted(
     with pytest.raises(BadRequest, match="processes of their own"):
         await client.post_json("/weights", {"version": 6, "memory": memory.handle})
     memory.close()
+
+
+async def test_more_bytes_than_the_model_has_are_refused_before_they_are_sent(client: Client) -> None:
+    head = msgspec.json.encode({"version": 1, "nbytes": 2001, "checksums": {"a": "b"}})
+    with pytest.raises(TooLarge, match="2001 bytes of weights for a model of 1000"):
+        await client.post("/weights/body", struct.pack("<I", len(head)) + head)
 
 
 async def test_a_canary_asks_every_replica(client: Client, tmp_path: Path) -> None:
