@@ -1,13 +1,15 @@
 """Rollouts in flight: bounded in number, found again by id, stored before anybody hears of them.
 
 A rollout runs as a task of its own, so a caller that hangs up loses nothing: asking again with the same `rollout_id`
-joins the one under way or returns the stored one.
+joins the one under way or returns the stored one. One is taken back when the last stream that waits for it is left, and
+never once it is on its way into the store: what is told is what is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -21,6 +23,9 @@ from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Task
 from gym_core.errors import BadRequest, Busy, Conflict, PalaestraError, misfit
 from gym_core.seeds import derive
 from gym_core.store import Store
+
+MAX_NAME = 512
+"""Characters of a rollout's, run's or group's id."""
 
 
 class Request(msgspec.Struct):
@@ -42,6 +47,7 @@ def read_request(row: Any) -> Request:
     except msgspec.ValidationError as error:
         what, where = misfit(error)
         raise BadRequest(what, field=f"{RUN_KEY}{where}") from None
+    _check_names(task, options)
     named = bool(options.rollout_id)
     if not named:
         options = msgspec.structs.replace(options, rollout_id=uuid.uuid4().hex)
@@ -53,6 +59,18 @@ def read_request(row: Any) -> Request:
     return Request({key: value for key, value in row.items() if key != RUN_KEY}, task, options, named)
 
 
+def _check_names(task: Task, options: RunOptions) -> None:
+    """Names become headers and columns of a table: what those refuse is refused before it is played."""
+    for field in ("rollout_id", "run_id", "group_id"):
+        name = getattr(options, field)
+        if len(name) > MAX_NAME or not name.isprintable():
+            what = f"of {len(name)} characters" if len(name) > MAX_NAME else ascii(name)
+            hint = f"at most {MAX_NAME} characters, all of them printable"
+            raise BadRequest(f"a name cannot be {what}", field=f"{RUN_KEY}.{field}", hint=hint)
+    if "\0" in task.task_id:
+        raise BadRequest(f"a name has no NUL character, unlike {task.task_id!a}", field="task_id")
+
+
 class Rollouts:
     """Runs requests through the player, `max_running` at a time."""
 
@@ -62,12 +80,15 @@ class Rollouts:
         self._store = store
         self._running = asyncio.Semaphore(config.max_running)
         self._tasks: dict[str, asyncio.Task[Play]] = {}
+        self._under_way: dict[str, Request] = {}
         self._runs: dict[str, set[str]] = {}
+        self._waiting: Counter[str] = Counter()
+        self._storing: set[str] = set()
         self._metrics = metrics
-        self._num_running = self._num_storing = 0
+        self._num_running = 0
         metrics.running.set_function(lambda: self._num_running)
-        metrics.storing.set_function(lambda: self._num_storing)
-        metrics.queued.set_function(lambda: max(0, len(self._tasks) - self._num_running - self._num_storing))
+        metrics.storing.set_function(lambda: len(self._storing))
+        metrics.queued.set_function(lambda: max(0, len(self._tasks) - self._num_running - len(self._storing)))
 
     def check_room(self, count: int) -> None:
         """Raises `Busy` where the server cannot take so many more."""
@@ -81,8 +102,12 @@ class Rollouts:
     async def look_up(self, requests: list[Request]) -> None:
         """Find what is stored under ids that callers gave: it is told again, not played again.
 
-        Raises `Conflict` for an id that names a rollout of another task.
+        Raises `Conflict` for an id that names a rollout of another task, stored or under way.
         """
+        for request in requests:
+            known = self._under_way.get(request.options.rollout_id)
+            if known is not None:
+                _check_same_task(known.task.task_id, request)
         if self._store is not None:
             unknown = [one for one in requests if one.named and one.stored is None]
             await asyncio.gather(*(self._look_up(self._store, one) for one in unknown))
@@ -90,27 +115,31 @@ class Rollouts:
     @staticmethod
     async def _look_up(store: Store, request: Request) -> None:
         request.stored = await store.get_rollout(request.options.rollout_id)
-        if request.stored is not None and request.stored[0].task_id != request.task.task_id:
-            raise Conflict(
-                f"rollout {request.options.rollout_id!r} is stored already, of task {request.stored[0].task_id!r}",
-                field=f"{RUN_KEY}.rollout_id",
-                hint="an id names one rollout for ever; give this one another, or none",
-            )
+        if request.stored is not None:
+            _check_same_task(request.stored[0].task_id, request)
 
     def start(self, request: Request) -> asyncio.Task[Play]:
-        """Begin a rollout, or join the one of that id which is under way."""
+        """Begin a rollout, or join the one of that id which is under way; whoever does waits for it, for good.
+
+        Raises `Conflict` where the one under way is of another task.
+        """
         options = request.options
-        known = self._tasks.get(options.rollout_id)
+        known = self._under_way.get(options.rollout_id)
         if known is not None:
-            return known
+            _check_same_task(known.task.task_id, request)
+        self._waiting[options.rollout_id] += 1
+        if known is not None:
+            return self._tasks[options.rollout_id]
         task = asyncio.create_task(self._run(request), name=f"rollout-{options.rollout_id}")
-        self._tasks[options.rollout_id] = task
+        self._under_way[options.rollout_id], self._tasks[options.rollout_id] = request, task
         self._runs.setdefault(options.run_id, set()).add(options.rollout_id)
         task.add_done_callback(lambda _: self._forget(options))
         return task
 
     def _forget(self, options: RunOptions) -> None:
         self._tasks.pop(options.rollout_id, None)
+        self._under_way.pop(options.rollout_id, None)
+        self._waiting.pop(options.rollout_id, None)
         members = self._runs.get(options.run_id, set())
         members.discard(options.rollout_id)
         if not members:
@@ -133,26 +162,34 @@ class Rollouts:
                 self._num_running -= 1
                 self._running.release()
         self._metrics.ended(play.rollout)
-        if self._store is not None:
-            await self._keep(self._store, play, request.row)
-        return play
+        return play if self._store is None else await self._keep(self._store, play, request)
 
-    async def _keep(self, store: Store, play: Play, row: dict[str, Any]) -> None:
-        """Taken back or not, what was played is kept."""
-        self._num_storing += 1
+    async def _keep(self, store: Store, play: Play, request: Request) -> Play:
+        """Taken back or not, what was played is kept; where another server kept one of this id, that one is told."""
+        name = play.rollout.rollout_id
+        self._storing.add(name)
         try:
             with self._metrics.stage(play.rollout.environment, "store"):
-                await asyncio.shield(store.put_rollout(play.rollout, play.blob, row))
+                if not await store.put_rollout(play.rollout, play.blob, request.row):
+                    await self._look_up(store, request)
         finally:
-            self._num_storing -= 1
+            self._storing.discard(name)
+        if request.stored is None:
+            return play
+        return self._player.recalled(request.row, request.task, request.options, *request.stored)
 
     async def stored(self, rollout_id: str) -> tuple[Rollout, bytes] | None:
         return None if self._store is None else await self._store.get_rollout(rollout_id)
 
     async def stream(self, requests: list[Request]) -> AsyncGenerator[tuple[Rollout, bytes], None]:
-        """Rollouts in the order they finish. Leaving the iteration takes the unfinished ones back."""
-        tasks = {self.start(request) for request in requests}
+        """Rollouts in the order they finish. Leaving the iteration takes the unfinished back that nobody waits for."""
+        names: dict[asyncio.Task[Play], str] = {}
+        tasks: set[asyncio.Task[Play]] = set()
         try:
+            for request in requests:
+                task = self.start(request)
+                names[task] = request.options.rollout_id
+                tasks.add(task)
             while tasks:
                 done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -160,31 +197,57 @@ class Rollouts:
                     yield play.rollout, play.blob
         finally:
             for task in tasks:
-                task.cancel()
+                self._leave(names[task])
 
     def cancel(self, run_id: str | None, rollout_ids: list[str]) -> int:
         """Take rollouts back; returns how many were under way. They end as `cancelled` and are stored."""
         wanted = set(rollout_ids)
         if run_id is not None:
             wanted |= self._runs.get(run_id, set())
-        found = [self._tasks[name] for name in wanted if name in self._tasks]
-        for task in found:
-            task.cancel()
+        found = [name for name in wanted if name in self._tasks and name not in self._storing]
+        for name in found:
+            self._take_back(name)
         return len(found)
 
+    def _leave(self, name: str) -> None:
+        self._waiting[name] -= 1
+        if self._waiting[name] <= 0:
+            self._take_back(name)
+
+    def _take_back(self, name: str) -> None:
+        """Soon: one that is only about to take its first step could not record that it was taken back."""
+        asyncio.get_running_loop().call_soon(self._cancel, name)
+
+    def _cancel(self, name: str) -> None:
+        if name in self._tasks and name not in self._storing:
+            self._tasks[name].cancel()
+
     async def close(self) -> None:
-        for task in list(self._tasks.values()):
-            task.cancel()
+        for name in self._tasks:
+            self._take_back(name)
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+
+def _check_same_task(task_id: str, request: Request) -> None:
+    if task_id != request.task.task_id:
+        raise Conflict(
+            f"rollout {request.options.rollout_id!r} is there already, of task {task_id!r}",
+            field=f"{RUN_KEY}.rollout_id",
+            hint="an id names one rollout for ever; give this one another, or none",
+        )
 
 
 async def check_all(rows: list[Any]) -> list[Request]:
     """Every row of a batch, or one error that names the first bad one: nothing starts before all are good."""
-    requests = []
+    requests: dict[str, Request] = {}
     for number, row in enumerate(rows):
         try:
-            requests.append(read_request(row))
+            request = read_request(row)
+            if request.options.rollout_id in requests:
+                what = f"rollout {request.options.rollout_id!r} is in this batch already, and is told only once"
+                raise BadRequest(what, field=f"{RUN_KEY}.rollout_id")
         except PalaestraError as error:
             error.field = f"rows[{number}].{error.field}".rstrip(".")
             raise
-    return requests
+        requests[request.options.rollout_id] = request
+    return list(requests.values())

@@ -13,7 +13,7 @@ import asyncio
 import io
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
@@ -214,7 +214,7 @@ class Client:
         timeout_s: float | None = None,
         idle_s: float | None = None,
         method: str = hdrs.METH_POST,
-    ) -> AsyncIterator[tuple[bytes, bytes]]:
+    ) -> AsyncGenerator[tuple[bytes, bytes], None]:
         """(head, blob) of each frame of the reply, as it arrives. Never repeated.
 
         `timeout_s` bounds the whole stream, `idle_s` the time between two chunks. Raises as `post`; `Unavailable` when

@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import math
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from gym_core.errors import BadRow, ErrorInfo, misfit
 
@@ -219,13 +220,13 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rollout_id: str = ""
     run_id: str = ""
     group_id: str = ""
-    group_size: int = 1
-    repeat: int = 0
+    group_size: Annotated[int, Meta(ge=1)] = 1
+    repeat: Annotated[int, Meta(ge=0)] = 0
     seed: int = 0
-    step: int = 0
+    step: Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] = 0
     deadline_s: float = 300.0
-    max_steps: int | None = None
-    max_turns: int | None = None
+    max_steps: Annotated[int, Meta(ge=0)] | None = None
+    max_turns: Annotated[int, Meta(ge=0)] | None = None
     grading: Grading = Grading.STRICT
     sampling: Sampling = Sampling()
     labels: dict[str, str] = {}

@@ -18,7 +18,7 @@ COMMANDS = {
     "dashboard": ("palaestra.commands.dashboard", "show runs, rollouts and services in a browser"),
     "data": ("palaestra.commands.data", "build, ingest, count and blend files of rows"),
     "diff": ("palaestra.commands.runs_diff", "compare two stored runs, or two rollouts"),
-    "env": ("palaestra.commands.env", "write, list, serve, check and sample environments"),
+    "env": ("palaestra.commands.env", "write, list, serve and check environments; print their tasks"),
     "eval": ("palaestra.commands.evaluate", "score a checkpoint on held-out tasks"),
     "model": ("palaestra.commands.model", "count, convert, time and talk to a model"),
     "plan": ("palaestra.commands.plan", "what a recipe needs on N GPUs"),
@@ -34,6 +34,25 @@ COMMANDS = {
     "token": ("palaestra.commands.token", "make, exchange and take back the tokens that open servers"),
     "train": ("palaestra.commands.train", "train a policy from a recipe"),
 }
+
+EXTRAS = {
+    "httpx": "client",
+    "jinja2": "train",
+    "lean_dojo": "lean",
+    "llguidance": "train",
+    "opentelemetry": "otel",
+    "psycopg": "postgres",
+    "pyarrow": "parquet",
+    "ray": "train",
+    "reasoning_gym": "reasoning",
+    "safetensors": "train",
+    "tensorboard": "train",
+    "tokenizers": "train",
+    "torch": "train",
+    "transformers": "dev",
+    "zstandard": "zstd",
+}
+"""Which extra of pyproject.toml brings a library that the light core lacks."""
 
 
 class LazyGroup(click.Group):
@@ -78,6 +97,14 @@ def main() -> None:
         sys.exit(2)
     except PalaestraError as error:
         click.echo(_told(error), err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        click.echo(
+            f"error: this needs {error.name}, which is not installed\n  pip install 'palaestra[{extra}]'", err=True
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

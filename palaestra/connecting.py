@@ -15,7 +15,7 @@ from palaestra.heldout import heldout_rows
 from palaestra.house import connect, draw_tasks, start_agent, start_environments
 from palaestra.line import Line
 from palaestra.replicas import placed_app
-from palaestra.services import WEIGHTS, hand_over
+from palaestra.services import WEIGHTS, hand_over, num_addresses
 from palaestra.stage import DEADLINE_S
 from palaestra.warming import place_learner_of
 from trainer import transports
@@ -38,7 +38,13 @@ async def connect_line(line: Line) -> None:
         agent_url = (await start_agent(urls, policy_url, store, folder.path / "logs", stack)).url
     _tell_services(line, agent_url, policy_url)
     agent_client = await stack.enter_async_context(connect(agent_url, retries=0))
-    line.agents = AgentPool(agent_client, run_id=folder.run_id, seed=recipe.seed, deadline_s=DEADLINE_S)
+    line.agents = AgentPool(
+        agent_client,
+        run_id=folder.run_id,
+        seed=recipe.seed,
+        deadline_s=DEADLINE_S,
+        streams=await num_addresses(line.services.agent),
+    )
     policy_client = await stack.enter_async_context(connect(policy_url))
     vocab_size = await line.learner.call("vocab_size")
     line.publisher = WeightPublisher(

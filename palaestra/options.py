@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import msgspec
@@ -43,18 +44,31 @@ def print_json(value: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
+PIPED_WIDTH = 120
+"""Characters in a line of a table that no terminal shows."""
+
+
 def print_table(columns: Sequence[str], rows: Sequence[dict[str, Any]], title: str = "") -> None:
-    """Rows as a table on the terminal; lists are joined, numbers aligned to the right."""
+    """Rows as a table on the terminal; lists are joined, numbers aligned to the right.
+
+    Nothing is cut: the first column, which the next command wants to hear, stays in one piece, others break.
+    """
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left")
-    for column in columns:
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.padding = (0, 1, 0, 0)
+    for number, column in enumerate(columns):
         numeric = all(isinstance(row.get(column), int | float) for row in rows) and bool(rows)
-        table.add_column(column, justify="right" if numeric else "left")
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(column.replace("_", " "), justify=justify, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPED_WIDTH
+    console.print(table if rows else "(none)")
 
 
 def _cell(value: Any) -> str:

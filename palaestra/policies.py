@@ -39,7 +39,10 @@ def policy_config(
     """
     from policy_server.config import PolicyConfig
 
-    if (model is None) == (not upstream):
+    if model is None and not upstream:
+        hint = "a checkpoint or a run's folder, or the address of an OpenAI-compatible server"
+        raise BadRequest("nothing says which policy is meant: no checkpoint and no upstream", field="model", hint=hint)
+    if model is not None and upstream:
         raise BadRequest("give either a checkpoint or the address of an upstream, not both", field="model")
     flags = {name: value for name, value in settings.items() if value is not None}
     own: dict[str, Any] = {}

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -23,15 +25,17 @@ HANDOVER = "policy.json"
 WEIGHTS = "weights"
 HANDOVER_TIMEOUT_S = 180.0
 LOOK_EVERY_S = 0.5
+MOST_STREAMS = 16
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is empty the run starts itself. `--environments` and its like, or `PALAESTRA_SERVICES_…`.
 
     `environments`, `agent`, `policy`: base URLs. An agent server knows its environments and its policy already, so
-    naming one needs the other two. `shared`: a folder that this program and the policy server see under the same
-    path, for checkpoints and weights on their way. `store`: a path or database URL for runs and metrics, empty for
-    one in the run's folder; the dashboard shows rollouts and metrics together where the agent server has the same.
+    naming one needs the other two; where its name stands for several, each gets its share of a batch. `shared`: a
+    folder that this program and the policy server see under the same path, for checkpoints and weights on their way.
+    `store`: a path or database URL for runs and metrics, empty for one in the run's folder; the dashboard shows
+    rollouts and metrics together where the agent server has the same.
     """
 
     environments: str = ""
@@ -56,6 +60,19 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: str
     name: str
     settings: dict[str, Any] = {}
+
+
+async def num_addresses(url: str) -> int:
+    """How many servers the host of `url` stands for, as the name service tells now; 1 where it tells nothing."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return 1
+    ask = asyncio.get_running_loop().getaddrinfo
+    try:
+        found = await ask(parts.hostname, parts.port, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    except OSError:
+        return 1
+    return min(len({address for *_, address in found}), MOST_STREAMS)
 
 
 async def hand_over(

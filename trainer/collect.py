@@ -6,7 +6,9 @@ it has no reward and no sample: it is dropped, not retried and not scored.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -28,14 +30,25 @@ GRACE_S = 10.0
 
 
 class AgentPool:
-    """Plays rows on an agent server. `deadline_s` bounds each rollout there, and the stream here."""
+    """Plays rows on an agent server. `deadline_s` bounds each rollout there, and the stream here.
+
+    `streams` at once, each with its share of the rows: one for every server that the client's address stands for.
+    """
 
     def __init__(
-        self, client: Client, *, run_id: str, seed: int, deadline_s: float = 300.0, stream_timeout_s: float = 600.0
+        self,
+        client: Client,
+        *,
+        run_id: str,
+        seed: int,
+        deadline_s: float = 300.0,
+        stream_timeout_s: float = 600.0,
+        streams: int = 1,
     ) -> None:
         self._client = client
         self._run_id, self._seed = run_id, seed
         self._deadline_s, self._stream_timeout_s = deadline_s, stream_timeout_s
+        self._streams = streams
 
     async def run(
         self,
@@ -87,19 +100,30 @@ class AgentPool:
         """Recall what can be, play the rest. Every error that leaves here says that nothing was trained yet."""
         try:
             found, rows = await recall(self._client, rows, recalled) if recalled else ([], rows)
-            return found + ([played async for played in self._stream(rows)] if rows else [])
+            return found + await self._shared_out(rows)
         except PalaestraError as error:
             error.stage = STAGE
             raise
         except ValueError as error:
             raise RemoteError(f"the agent server's frame is no rollout: {error}", stage=STAGE, server="agent") from None
 
-    async def _stream(self, rows: list[Row]) -> AsyncIterator[Played]:
+    async def _shared_out(self, rows: list[Row]) -> list[Played]:
+        """When one stream fails the others are left, which takes their rollouts back."""
+        shares = [rows[number :: self._streams] for number in range(min(self._streams, len(rows)))]
+        streams = [asyncio.create_task(self._stream(share)) for share in shares]
+        try:
+            return [played for share in await asyncio.gather(*streams) for played in share]
+        finally:
+            for stream in streams:
+                stream.cancel()
+            await asyncio.gather(*streams, return_exceptions=True)
+
+    async def _stream(self, rows: list[Row]) -> list[Played]:
         frames = self._client.stream(
             "/rollouts", {"rows": rows}, timeout_s=self._stream_timeout_s, idle_s=self._deadline_s + GRACE_S
         )
-        async for head, blob in frames:
-            yield open_frame(head, blob)
+        async with aclosing(frames):
+            return [open_frame(head, blob) async for head, blob in frames]
 
 
 def _refuse_total_failure(groups: list[PlayedGroup], num_asked: int) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect
 
+_COUNTED = {"preserve_rowcount": True}
+
 
 def insert_into(connection: Connection, table: Any) -> Any:
     """An insert of this connection's dialect, which has `on_conflict_do_nothing` and `on_conflict_do_update`."""
@@ -26,11 +28,12 @@ class KeepFirst:
         self._order = compiled.positiontup
         """Names of the values in order, where the driver takes them so and not by name."""
 
-    def run(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-        if self._order is None:
-            connection.exec_driver_sql(self._sql, list(rows))
-        else:
-            connection.exec_driver_sql(self._sql, [tuple(map(row.__getitem__, self._order)) for row in rows])
+    def run(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+        """Insert them; how many were new."""
+        values: list[Any] = list(rows)
+        if self._order is not None:
+            values = [tuple(map(row.__getitem__, self._order)) for row in rows]
+        return connection.exec_driver_sql(self._sql, values, _COUNTED).rowcount
 
 
 def _insert(dialect: str) -> Callable[[Any], Any]:

@@ -85,13 +85,15 @@ class Store:
 
     # rollouts
 
-    async def put_rollout(self, rollout: Rollout, blob: bytes = b"", row: Mapping[str, Any] | None = None) -> None:
+    async def put_rollout(self, rollout: Rollout, blob: bytes = b"", row: Mapping[str, Any] | None = None) -> bool:
         """Keep a rollout, its token blob and the task row it was played from; returns once all are committed.
 
-        The same id again keeps the first. Raises `BadRequest` for what could not be read back (no id, a number that is
-        not finite), `StoreFault` when the disk refuses: nothing of this rollout is kept then, and the store goes on.
+        The same id again keeps the first: False where that is another record than this. Raises `BadRequest` for what
+        could not be read back (no id, a number that is not finite), `StoreFault` when the disk refuses: nothing of
+        this rollout is kept then, and the store goes on.
         """
-        await self._writer.submit(make_entry(rollout, blob, row))
+        kept: bool = await self._writer.submit(make_entry(rollout, blob, row))
+        return kept
 
     async def get_rollout(self, rollout_id: str) -> tuple[Rollout, bytes] | None:
         """The rollout and its blob, None when there is none. Raises `StoreFault` when the bytes have been damaged."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Connection, Engine, Table, select
 
 from gym_core.errors import Unavailable
 from gym_core.store.blobs import BlobRef, BlobWriter
@@ -23,13 +23,17 @@ from gym_core.store.dialect import KeepFirst
 from gym_core.store.fault import fault_of, lost_connection
 from gym_core.store.models import RolloutRow, TaskRow
 
+_ROLLOUTS = RolloutRow.__table__
 MAX_BATCH = 256
 """Rollouts in one transaction, so that a crowd does not hold the write lock for long."""
 
 
 @dataclass(slots=True, eq=False)
 class Put:
-    """A rollout to insert, and the task row it was played from; `place` is set once its blob is in the segment."""
+    """A rollout to insert, and the task row it was played from; `place` is set once its blob is in the segment.
+
+    Its result says whether it is what the store has now: False when its id was taken by another record.
+    """
 
     row: dict[str, Any]
     blob: bytes
@@ -126,24 +130,38 @@ class Writer:
         if self._connection is None:
             self._connection = self._engine.connect()
         with self._connection.begin():
-            if puts:
-                self._insert(self._connection, puts)
+            others = self._insert(self._connection, puts) if puts else set()
             for job in jobs:
                 if isinstance(job.work, Change):
                     job.result = job.work.apply(self._connection)
+                else:
+                    job.result = id(job.work) not in others
 
-    def _insert(self, connection: Connection, puts: list[Put]) -> None:
-        """Task rows first, in this same transaction: whoever tidies up never sees one without its rollout."""
+    def _insert(self, connection: Connection, puts: list[Put]) -> set[int]:
+        """Task rows first, in this same transaction: whoever tidies up never sees one without its rollout.
+
+        Returns which puts (by `id`) found another record under theirs.
+        """
         tasks = {put.task["task_key"]: put.task for put in puts if put.task is not None}
         if tasks:
             self._keep(connection, TaskRow.__table__, "task_key", list(tasks.values()))
-        self._keep(connection, RolloutRow.__table__, "rollout_id", [_full_row(put) for put in puts])
+        rows = [_full_row(put) for put in puts]
+        if self._keep(connection, _ROLLOUTS, "rollout_id", rows) == len(puts):
+            return set()
+        there = select(_ROLLOUTS.c.rollout_id, _ROLLOUTS.c.record, _ROLLOUTS.c.blob_crc32, _ROLLOUTS.c.blob_length)
+        found = connection.execute(there.where(_ROLLOUTS.c.rollout_id.in_([row["rollout_id"] for row in rows])))
+        known = {name: tuple(rest) for name, *rest in found}
+        return {
+            id(put)
+            for put, row in zip(puts, rows, strict=True)
+            if known[row["rollout_id"]] != (row["record"], row["blob_crc32"], row["blob_length"])
+        }
 
-    def _keep(self, connection: Connection, table: Table, key: str, rows: list[dict[str, Any]]) -> None:
+    def _keep(self, connection: Connection, table: Table, key: str, rows: list[dict[str, Any]]) -> int:
         insert = self._inserts.get(table.name)
         if insert is None:
             insert = self._inserts[table.name] = KeepFirst(connection.dialect, table, key, list(rows[0]))
-        insert.run(connection, rows)
+        return insert.run(connection, rows)
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None

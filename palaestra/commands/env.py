@@ -16,7 +16,7 @@ from palaestra.options import json_option, paths_option, print_json
 
 @click.group("env")
 def command() -> None:
-    """Write, list, serve, check and sample environments."""
+    """Write, list, serve and check environments; print their tasks."""
 
 
 @command.command("list")

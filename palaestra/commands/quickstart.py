@@ -178,12 +178,16 @@ def _farewell(console: Console, quickstart: Quickstart, count: int, scripted: bo
         f" the first {quickstart.first_s:.1f} s after the command began. Kept in {quickstart.store}",
         soft_wrap=True,
     )
+    needs = "needs pip install 'palaestra\\[train]'"
     nxt = [
         (f"palaestra dashboard {quickstart.folder}", "look at them in a browser"),
         ("palaestra env list", "what else there is to play"),
         ("palaestra env new lookup", "write an environment: twenty lines"),
-        ("palaestra run --env math --tasks 16 --output out.jsonl --policy URL", "score any OpenAI-compatible model"),
-        ("palaestra train --recipe demo", "a policy that learns; needs pip install 'palaestra\\[train]'"),
+        (
+            "palaestra run --env math --tasks 16 --output out.jsonl --policy URL",
+            f"score any OpenAI-compatible model; {needs}",
+        ),
+        ("palaestra train --recipe demo", f"a policy that learns; {needs}"),
     ]
     if scripted:
         console.print("[dim]A script played; the verdicts are real.[/]")

@@ -1,9 +1,10 @@
 """An environment whose answers fail, break off and lie, which way following from the rollout's id; and a house around
-it in which every server is killed now and then."""
+it in which every server is killed now and then, and callers leave."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -142,25 +143,39 @@ class Agent:
             os.kill(process.process.pid, signal.SIGKILL)
             await process.process.wait()
 
+    async def take_back(self, rollout_ids: list[str]) -> int:
+        async with Client(await self.url(), retries=0) as client:
+            told: dict[str, int] = await client.post_json("/cancel", {"rollout_ids": rollout_ids})
+        return told["cancelled"]
+
     async def stop(self) -> None:
         if self._process is not None:
             await self._process.stop()
 
 
+class HangUp(Exception):
+    """Raised by who listens to a stream: the caller leaves it."""
+
+
 async def ask_until_told(
     agent: Agent, rows: list[dict[str, Any]], on_rollout: Callable[[Rollout, int], Any]
 ) -> dict[str, list[tuple[Rollout, bytes]]]:
-    """Everything that was told of these rows, by id: a stream that breaks is asked again for all of them."""
+    """Everything that was told of these rows, by id: a stream that breaks, or is left, is asked again for all."""
     told: dict[str, list[tuple[Rollout, bytes]]] = {row["palaestra"]["rollout_id"]: [] for row in rows}
     while not all(told.values()):
         count = 0
         try:
-            async with Client(await agent.url(), retries=0) as client:
-                async for head, blob in client.stream("/rollouts", {"rows": rows}, timeout_s=300):
+            async with (
+                Client(await agent.url(), retries=0) as client,
+                contextlib.aclosing(client.stream("/rollouts", {"rows": rows}, timeout_s=300)) as frames,
+            ):
+                async for head, blob in frames:
                     rollout = msgspec.json.decode(head, type=Rollout)
                     told[rollout.rollout_id].append((rollout, blob))
                     count += 1
                     await on_rollout(rollout, count)
+        except HangUp:
+            continue
         except PalaestraError:
             await asyncio.sleep(0.05)  # the environment may be away as well: then the door says so
     return told

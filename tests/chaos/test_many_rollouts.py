@@ -1,4 +1,4 @@
-"""Thousands of rollouts while every server is killed, hangs, fails, breaks off and lies.
+"""Thousands of rollouts while every server is killed, hangs, fails, breaks off and lies, and callers hang up.
 
 None is lost, none is there twice, none has a reward that the environment did not give it, and the report counts all.
 """
@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from faulty import ENDLESS, FaultyPolicy
-from house_on_fire import FAULTS, Agent, FaultyEnvironment, Mortal, ask_until_told
+from house_on_fire import FAULTS, Agent, FaultyEnvironment, HangUp, Mortal, ask_until_told
 
 from gym_core.contracts import Outcome, Rollout
 from gym_core.store import Store
 from gym_core.tokens import decode_trace
 
-BATCH = 200
+TROUBLES = ("agent", "environment", "policy", "caller", "taken back")
+"""What goes a third into each batch in turn: a server, or whoever asked for the batch."""
 QUICK_S, PATIENT_S = 3.0, 120.0
 OUTAGE = {"unavailable", "circuit_open", "deadline_exceeded"}
 """What a rollout may be told that met no fault of its own: a server was away."""
@@ -36,48 +37,65 @@ def rows(policy: FaultyPolicy, environment: FaultyEnvironment, first: int, count
     return made
 
 
-@pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.slow)])
-async def test_nothing_is_lost_doubled_or_made_up(tmp_path: Path, count: int) -> None:
+@pytest.mark.parametrize(("count", "batch"), [(600, 120), pytest.param(10_000, 200, marks=pytest.mark.slow)])
+async def test_nothing_is_lost_doubled_or_made_up(tmp_path: Path, count: int, batch: int) -> None:
     policy, environment = FaultyPolicy(share_of_faults=0.25), FaultyEnvironment(share_of_faults=0.25)
     brain, gym = Mortal(policy.app), Mortal(environment.app)
     store = tmp_path / "store.db"
     told: dict[str, list[tuple[Rollout, bytes]]] = {}
-    outages = 0
+    strikes: Counter[str] = Counter()
+    revocable: set[str] = set()
+    taken_back = 0
     async with AsyncExitStack() as stack:
         for server in (brain, gym):
             stack.push_async_callback(server.die)
         arguments = ["agent", "serve", "--env", f"fake={await gym.live()}", "--policy", await brain.live()]
         agent = Agent([*arguments, "--store", str(store)], tmp_path)
         stack.push_async_callback(agent.stop)
-        for number, first in enumerate(range(0, count, BATCH)):
-            trouble = ("agent", "environment", "policy")[number % 3]
+        for number, first in enumerate(range(0, count, batch)):
+            trouble = TROUBLES[number % len(TROUBLES)]
+            asked = rows(policy, environment, first, batch)
+            names = [row["palaestra"]["rollout_id"] for row in asked]
             struck = False
 
-            async def strike(_: Rollout, so_far: int, trouble: str = trouble) -> None:
-                """A third into the batch one server goes; environment and policy are back two thirds into it."""
-                nonlocal struck, outages
-                if so_far == BATCH // 3 and not struck:
+            async def strike(_: Rollout, so_far: int, trouble: str = trouble, names: list[str] = names) -> None:
+                """A third into the batch something goes; environment and policy are back two thirds into it."""
+                nonlocal struck, taken_back
+                if so_far == batch // 3 and not struck:
                     struck = True
-                    outages += 1
-                    await (agent.kill() if trouble == "agent" else (gym if trouble == "environment" else brain).die())
-                elif so_far >= 2 * BATCH // 3 and struck:
+                    strikes[trouble] += 1
+                    if trouble in ("caller", "taken back"):
+                        revocable.update(names)
+                    if trouble == "caller":
+                        raise HangUp
+                    if trouble == "taken back":
+                        taken_back += await agent.take_back(names)
+                    else:
+                        await (
+                            agent.kill() if trouble == "agent" else (gym if trouble == "environment" else brain).die()
+                        )
+                elif so_far >= 2 * batch // 3 and struck:
                     await gym.live()
                     await brain.live()
 
-            told |= await ask_until_told(agent, rows(policy, environment, first, BATCH), strike)
+            told |= await ask_until_told(agent, asked, strike)
             await gym.live()
             await brain.live()
 
     last = {name: said[-1][0] for name, said in told.items()}
-    assert len(last) == count and outages == count // BATCH and agent.deaths == (outages + 2) // 3
+    assert len(last) == count and strikes == Counter(TROUBLES[n % len(TROUBLES)] for n in range(count // batch))
+    assert agent.deaths == strikes["agent"]
     twice = [name for name, said in told.items() if any(one != said[0] for one in said)]
     assert twice == [], "a rollout that was told is told the same for ever"
     wrong = {name: (rollout.outcome.value, rollout.reward, rollout.error) for name, rollout in last.items()
-             if not as_it_should(rollout, policy.fault_of(name), environment)}  # fmt: skip
+             if not as_it_should(rollout, policy.fault_of(name), environment, name in revocable)}  # fmt: skip
     assert wrong == {}
     met = {environment.fault_of(name) for name in last if not policy.fault_of(name)}
     assert met == {"", *FAULTS}, "some fault was never met"
     assert sum(rollout.outcome is Outcome.SCORED for rollout in last.values()) > count / 5
+
+    revoked = sum(rollout.outcome is Outcome.CANCELLED for rollout in last.values())
+    assert 0 < taken_back <= revoked, "some were taken back, and each is told as that"
 
     async with await Store.open(store, create=False) as kept:
         stored = {rollout.rollout_id: (rollout, blob) async for rollout, blob in kept.iter_rollouts("run")}
@@ -89,15 +107,19 @@ async def test_nothing_is_lost_doubled_or_made_up(tmp_path: Path, count: int) ->
     for total in totals:
         reported[str(total.outcome)] += total.rollouts
     assert reported == Counter(str(rollout.outcome) for rollout in last.values()) and reported.total() == count
+    print(f"{count} rollouts: {dict(reported)}; strikes {dict(strikes)}; {taken_back} taken back by /cancel")
 
 
-def as_it_should(rollout: Rollout, policy_fault: str, environment: FaultyEnvironment) -> bool:
-    """Scored with the truth and nothing else; or without a reward, for its own fault or because a server was away."""
+def as_it_should(rollout: Rollout, policy_fault: str, environment: FaultyEnvironment, revocable: bool) -> bool:
+    """Scored with the truth and nothing else; or without a reward, for its own fault or because a server was away, or
+    taken back where somebody did that."""
     if rollout.outcome is Outcome.SCORED:
         fault_free = not policy_fault and not environment.fault_of(rollout.rollout_id)
         return fault_free and rollout.error is None and rollout.reward == environment.truth(rollout.rollout_id)
     if rollout.reward is not None or rollout.verdict is not None or rollout.error is None:
         return False
+    if rollout.outcome is Outcome.CANCELLED:
+        return revocable and rollout.error.code == "cancelled"
     own = (
         bool(policy_fault)
         if rollout.outcome is Outcome.POLICY_ERROR

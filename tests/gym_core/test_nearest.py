@@ -14,4 +14,5 @@ def test_the_likest_come_first() -> None:
 def test_without_anything_near_all_is_named() -> None:
     assert hint("ledgr", ["ledger", "math"]) == "did you mean ledger?"
     assert hint("zzz", ["math", "ledger"]) == "there are: ledger, math"
+    assert hint("nothing", ["banking", "math"]) == "there are: banking, math", "half of the letters are no likeness"
     assert hint("zzz", []) == "there are: none"

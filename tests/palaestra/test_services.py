@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ from model.config import HybridConfig
 from model.stack import HybridModel
 from model.tokenizer import Tokenizer
 from palaestra.run_folder import RunFolder, unfinished
-from palaestra.services import HANDOVER, Handover, Services, hand_over, read_handover, write_handover
+from palaestra.services import HANDOVER, Handover, Services, hand_over, num_addresses, read_handover, write_handover
 from trainer.config import load_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -189,3 +190,14 @@ def test_the_newest_unfinished_run_of_the_very_recipe_is_gone_on_with(tmp_path: 
     assert unfinished(tmp_path, recipe) == folder.path
     folder.write_json("summary.json", {})
     assert unfinished(tmp_path, recipe) is None
+
+
+async def test_a_name_stands_for_as_many_servers_as_it_has_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def addresses(host: str, port: int, **_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        if host == "nobody":
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(2, 1, 6, "", (f"10.0.0.{number}", port)) for number in (4, 5, 4)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", addresses)
+    assert await num_addresses("http://agent:8100") == 2
+    assert await num_addresses("http://nobody:8100") == await num_addresses("") == 1

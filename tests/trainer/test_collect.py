@@ -144,3 +144,57 @@ async def test_an_agent_server_that_is_silent_is_given_up(connect) -> None:
     with pytest.raises(DeadlineExceeded):
         await pool(client, stream_timeout_s=0.2).run(ROWS[:1], repeats=1, step=0, sampling=Sampling())
     silent.set()
+
+
+class Crowd:
+    """An agent server that answers a stream once so many are open, or breaks off the first; it knows who left."""
+
+    def __init__(self, count: int, breaks: bool = False) -> None:
+        self.asked: list[list[dict]] = []
+        self.left = asyncio.Event()
+        self._count, self._breaks = count, breaks
+        self._all_there = asyncio.Event()
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/rollouts", self._rollouts)
+        return app
+
+    async def _rollouts(self, request: web.Request) -> web.StreamResponse:
+        rows = (await request.json())["rows"]
+        self.asked.append(rows)
+        response = web.StreamResponse(headers={"Content-Type": FRAME_TYPE})
+        await response.prepare(request)
+        if len(self.asked) == self._count:
+            self._all_there.set()
+        await self._all_there.wait()
+        if self._breaks and rows is not self.asked[0]:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.left.set()
+        for row in rows:
+            await response.write(played(row)[: 10 if self._breaks else None])
+        return response
+
+
+async def test_a_batch_goes_to_several_streams_at_once(connect) -> None:
+    crowd = Crowd(3)
+    groups = await pool(await connect(crowd.app()), streams=3).run(ROWS, repeats=4, step=0, sampling=Sampling())
+    assert sorted(map(len, crowd.asked)) == [2, 3, 3]
+    assert len({row["palaestra"]["rollout_id"] for rows in crowd.asked for row in rows}) == 8
+    assert [[member.rollout.repeat for member in group.members] for group in groups] == [[0, 1, 2, 3]] * 2
+
+
+async def test_there_are_no_more_streams_than_rows(connect) -> None:
+    crowd = Crowd(2)
+    await pool(await connect(crowd.app()), streams=9).run(ROWS, repeats=1, step=0, sampling=Sampling())
+    assert [len(rows) for rows in crowd.asked] == [1, 1]
+
+
+async def test_a_stream_that_fails_ends_the_others(connect) -> None:
+    crowd = Crowd(2, breaks=True)
+    with pytest.raises(Unavailable):
+        await pool(await connect(crowd.app()), streams=2).run(ROWS, repeats=2, step=0, sampling=Sampling())
+    async with asyncio.timeout(20):
+        await crowd.left.wait()

@@ -172,7 +172,7 @@ async def test_segments_that_find_the_disk_full_are_a_typed_error_beside_a_serve
     done = run_program(program, schema)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "None StoreFault",
+        "True StoreFault",
         "[('before', 1000, b'a'), ('small', 1, b's'), ('big', 3000, b'c')]",
     ]
 

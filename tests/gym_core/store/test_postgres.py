@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from store_samples import ROOT, make_rollout
 
-from gym_core.contracts import Outcome, Rollout
+from gym_core.contracts import Outcome, Rollout, Verdict
 from gym_core.errors import BadRequest, Unavailable, UnknownName
-from gym_core.store import Store, StoreFault, engine
+from gym_core.store import Run, Store, StoreFault, engine
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("postgres")]
 
@@ -181,3 +183,30 @@ async def test_commits_come_in_the_order_of_their_numbers(postgres: str, schema:
                 writes.result()
         await writes
     assert len(set(seen)) == 300
+
+
+async def test_the_training_board_asks_what_the_tables_can_answer(schema: str) -> None:
+    """Every query of the board in `compose/grafana/`, its variable too, over a run that has trained and was judged."""
+    board = json.loads((ROOT / "compose/grafana/dashboards/training.json").read_text())
+    (variable,) = board["templating"]["list"]
+    said = [{"type": "message", "text": 'a NUL \0, half a pair \\ud800 and "labels":{"purpose":"eval"}'}]
+    async with await Store.open(schema) as store:
+        await store.create_run(Run(run_id="it's", kind="train"))
+        for number, purpose in enumerate(("train", "train", "eval-before")):
+            verdict = Verdict(reward=0.25 + number / 2)
+            labels = {"purpose": purpose, "arm": "a"}
+            await store.put_rollout(
+                make_rollout(f"r{number}", run_id="it's", step=number, verdict=verdict, labels=labels, output=said)
+            )
+    with connect(schema) as connection:
+        assert connection.execute(variable["query"]).fetchall() == [("it's",)]
+        answers = {}
+        for panel in board["panels"]:
+            for target in panel["targets"]:
+                answers[panel["title"]] = connection.execute(target["rawSql"].replace("$run", "it''s")).fetchall()
+    assert answers["Reward by step"] == [(0, 0.25), (1, 0.75)]
+    assert [row[2] for row in answers["Reward by environment"]] == [0.25, 0.5]
+    assert answers["Outcomes"] == [("maths", "scored", 3, 0.75)]
+    assert answers["Held-out reward"] == [("eval-before", "maths", 1.25, 1)]
+    assert answers["Runs"][0][:2] == ("it's", "train")
+    assert len(answers) == len(board["panels"])

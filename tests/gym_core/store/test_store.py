@@ -33,8 +33,10 @@ async def test_it_is_still_there_after_opening_again(place: str) -> None:
 
 async def test_the_same_id_twice_keeps_the_first(store: Store) -> None:
     first, second = make_rollout(), make_rollout(outcome=Outcome.CANCELLED, verdict=None)
-    await asyncio.gather(store.put_rollout(first, b"one"), store.put_rollout(second, b"two"))
-    await store.put_rollout(second, b"three")
+    puts = (store.put_rollout(first, b"one"), store.put_rollout(second, b"two"), store.put_rollout(first, b"one"))
+    assert await asyncio.gather(*puts) == [True, False, True], "each is told whether it is what is kept"
+    assert not await store.put_rollout(second, b"three") and not await store.put_rollout(first, b"other")
+    assert await store.put_rollout(first, b"one")
     assert await store.get_rollout("r1") == (first, b"one")
     assert await store.count_rollouts() == 1
 
@@ -127,7 +129,7 @@ async def test_one_bad_change_does_not_take_its_neighbours_with_it(store: Store)
         store.put_rollout(make_rollout("r3"), b"c"),
         return_exceptions=True,
     )
-    assert [type(result) for result in results] == [type(None), Conflict, type(None), UnknownName, type(None)]
+    assert [type(result) for result in results] == [bool, Conflict, bool, UnknownName, bool]
     assert [blob async for _, blob in store.iter_rollouts()] == [b"a", b"b", b"c"]
 
 
