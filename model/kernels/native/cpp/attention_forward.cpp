@@ -65,7 +65,7 @@ void forward(const AttentionArguments<T>& a, int64_t first, int64_t last) {
         }
       }
     }
-    std::memcpy(a.out + start * a.D, a.x + start * a.D, length * a.D * sizeof(T));
+    if (a.out != a.x) std::memcpy(a.out + start * a.D, a.x + start * a.D, length * a.D * sizeof(T));
     product_add(length, a.D, inner, attended, inner, a.o_t, a.D, a.out + start * a.D, a.D);
   }
 }

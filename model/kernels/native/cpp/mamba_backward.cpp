@@ -163,7 +163,7 @@ struct Backward {
       d_bias += d_raw;
       d_rows[i * a.row() + inner + C + h] = d_raw;
     }
-    grads.A[h] += d_A;
+    grads.A[h] += d_A * A;  // A = -exp(A_log) is its own derivative
     grads.skip[h] += d_skip;
     grads.dt_bias[h] += d_bias;
   }
