@@ -18,7 +18,7 @@ from model.kernels.native.decode import NativeDecode
 from model.kernels.native.library import library
 from model.kernels.native.mamba import MOST_TAPS, MambaWeights, mamba_layer, mamba_layer_from
 from model.kernels.native.moe import MoERule, MoEWeights, moe_layer
-from model.kernels.native.stack import Layer, read_layers, stack_layers
+from model.kernels.native.stack import Layer, Reading, read_layers, stack_layers
 from model.layers.attention import AttentionMixer
 from model.layers.linear import Linear, RMSNorm
 from model.layers.mamba import DepthwiseConv, MambaMixer, MambaState
@@ -68,12 +68,30 @@ def takes_all(x: Tensor, blocks: Sequence[Block], layout: PackedLayout) -> bool:
 
 def forward_all(x: Tensor, blocks: Sequence[Block], layout: PackedLayout, counted: Tensor | None) -> Tensor:
     """x [T, D] through layers that `takes_all` said yes to."""
-    experts_of = [block.mixer for block in blocks if isinstance(block.mixer, MoEMixer)]
-    recorded = [mixer.recorded_for(x) for mixer in experts_of]
+    experts_of, recorded = _experts_of(blocks, x)
     out, experts = stack_layers(x, [_layer(block, stored=False) for block in blocks], layout, recorded)
     for mixer, chosen in zip(experts_of, experts, strict=True):
         mixer.note(chosen, counted)
     return out
+
+
+def read_all(
+    x: Tensor, blocks: Sequence[Block], layout: PackedLayout, before: tuple[Tensor, Tensor] | None
+) -> tuple[Reading, list[tuple[Tensor, Tensor]]]:
+    """As `forward_all` from states conv and ssm of every Mamba layer; and keys and values of every attention layer."""
+    experts_of, recorded = _experts_of(blocks, x)
+    reading = read_layers(x, [_layer(block, stored=False) for block in blocks], layout, recorded, before)
+    for mixer, chosen in zip(experts_of, reading.experts, strict=True):
+        mixer.note(chosen, None)
+    shapes = [block.mixer.shape for block in blocks if isinstance(block.mixer, AttentionMixer)]
+    split = [shape.split(qkv) for shape, qkv in zip(shapes, reading.projected, strict=True)]
+    return reading, [(keys, values) for _, keys, values in split]
+
+
+def _experts_of(blocks: Sequence[Block], x: Tensor) -> tuple[list[MoEMixer], list[Tensor | None]]:
+    """The mixers with experts, and what each is to replay."""
+    mixers = [block.mixer for block in blocks if isinstance(block.mixer, MoEMixer)]
+    return mixers, [mixer.recorded_for(x) for mixer in mixers]
 
 
 def prefill_mamba(
@@ -104,7 +122,9 @@ def decode_plan(
         return None
     if not all(_ours(part, dtype) for block in blocks for part in (block.norm, block.mixer)):
         return None
-    return NativeDecode(embeddings.weight, [_layer(block, stored=True) for block in blocks], norm_f.weight, eps, lm_head.weight)
+    return NativeDecode(
+        embeddings.weight, [_layer(block, stored=True) for block in blocks], norm_f.weight, eps, lm_head.weight
+    )
 
 
 def _layer(block: Block, stored: bool) -> Layer:

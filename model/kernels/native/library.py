@@ -55,7 +55,7 @@ def padded(count: int, like: Tensor) -> int:
 
 
 def turned(weight: Tensor, *, pad: bool = True, apart: bool = False) -> Tensor:
-    """[..., O, I] -> [..., I, O], O filled up with zeros to whole cache lines where `pad`, by one more where `apart`."""
+    """[..., O, I] -> [..., I, O], O filled up with zeros to whole cache lines where `pad`; `apart`: one more."""
     loaded = library(weight.dtype)
     assert loaded is not None
     rows, columns = weight.shape[-2:]

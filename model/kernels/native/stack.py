@@ -43,7 +43,7 @@ class Reading(NamedTuple):
     experts: list[Tensor]  # [T, k] int64
     conv: Tensor  # [Lm, B, K-1, C]
     ssm: Tensor  # [Lm, B, G, N, R*P]
-    projected: list[Tensor]  # queries, keys and values [T, padded]
+    projected: list[Tensor]  # queries, keys and values [T, (Hq + 2 Hkv) dh]
 
 
 def stack_layers(
@@ -86,11 +86,14 @@ def read_layers(
         arguments.conv_out, arguments.ssm_out = (address(part[number]) for part in after)
         if before is not None:
             arguments.conv_in, arguments.ssm_in = (address(part[number]) for part in before)
-    projected = [call.room(arguments) for arguments in call.of(AttentionWeights)]
-    for arguments, rows in zip(call.of(AttentionWeights), projected, strict=True):
-        arguments.projected = address(rows)
+    projected = []
+    for arguments in call.of(AttentionWeights):
+        projected.append(call.room(arguments))
+        arguments.projected = address(projected[-1])
     call.forward(x.dtype)
-    return Reading(hidden, call.experts, *after, projected)
+    widths = [len(layer[0].qkv) for layer in layers if isinstance(layer[0], AttentionWeights)]
+    seen = [rows[:, :width] for rows, width in zip(projected, widths, strict=True)]
+    return Reading(hidden, call.experts, after[0], after[1], seen)
 
 
 class _Call:
@@ -136,10 +139,10 @@ class _Call:
     def keeps(self, x: Tensor, layer: Layer) -> dict[str, int]:
         """What a layer keeps for its gradient, in numbers."""
         if isinstance(layer[0], MambaWeights):
-            return mamba_keeps(x, *layer[:2], self.layout)  # type: ignore[arg-type]  # of one kind
+            return mamba_keeps(x, *layer[:2], self.layout)
         if isinstance(layer[0], AttentionWeights):
-            return attention_keeps(x, *layer[:2])  # type: ignore[arg-type]  # of one kind
-        return moe_keeps(x, *layer)  # type: ignore[arg-type]  # of one kind
+            return attention_keeps(x, *layer[:2])
+        return moe_keeps(x, *layer)
 
     def place(self, x: Tensor, kept: Sequence[Tensor], hidden: Tensor | None) -> None:
         """Point each layer at its input, its output and the block of what it keeps; the last one writes `hidden`."""
@@ -170,12 +173,12 @@ class _Call:
 
     def _structure(self, layer: Layer) -> ctypes.Structure:
         if isinstance(layer[0], MambaWeights):
-            arguments, made = mamba_arguments(*layer, chunk_size=self.layout.chunk_size)  # type: ignore[arg-type]
+            arguments, made = mamba_arguments(*layer, chunk_size=self.layout.chunk_size)
             arguments.first_state = address(self.layout.state_places)
         elif isinstance(layer[0], AttentionWeights):
-            arguments, made = attention_arguments(*layer)  # type: ignore[arg-type]
+            arguments, made = attention_arguments(*layer)
         else:
-            arguments, made = moe_arguments(*layer)  # type: ignore[arg-type]
+            arguments, made = moe_arguments(*layer)
             arguments.tokens = self.layout.num_tokens
         if not isinstance(layer[0], MoEWeights):
             arguments.bounds = address(self.layout.bounds)

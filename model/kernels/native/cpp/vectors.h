@@ -193,6 +193,11 @@ inline Vec<float> logarithm(Vec<float> x) {
   return m + y + n * 0.693359375f;
 }
 
+inline Vec<double> logarithm(Vec<double> x) {
+  for (int64_t lane = 0; lane < Lanes<double>::count; ++lane) x[lane] = std::log(x[lane]);
+  return x;
+}
+
 // log(1 + e^x) as torch has it: x itself above 20. What rounding 1 + e takes from e, the quotient gives back.
 inline Vec<float> softplus(Vec<float> x) {
   const Vec<float> one = Vec<float>{} + 1.0f, e = exponential(x), u = one + e, rounded = u - one;
