@@ -160,12 +160,13 @@ async def _judged(client: Client, answer: Answer, sessions: bool) -> float:
     output: list[dict[str, Any]] = []
     body: dict[str, Any] = row
     if sessions:
-        session = (await client.post_json("/seed_session", row))["session_id"]
-        for number, call in enumerate(answer.script.calls):
-            arguments = msgspec.json.encode(call.arguments)
-            reply = await client.post(f"/{call.name}", arguments, headers={headers.SESSION: session}, check=False)
-            output += call_items(f"c{number}", call.name, arguments.decode(), reply.body.decode())
-        body = {"session_id": session}
+        body = {"session_id": (await client.post_json("/seed_session", row))["session_id"]}
+    for number, call in enumerate(answer.script.calls):
+        arguments, told = msgspec.json.encode(call.arguments), ""  # without sessions calls are answers, and not run
+        if sessions:
+            about = {headers.SESSION: body["session_id"]}
+            told = (await client.post(f"/{call.name}", arguments, headers=about, check=False)).body.decode()
+        output += call_items(f"c{number}", call.name, arguments.decode(), told)
     output += text_output(answer.script.reply)
     group = uuid.uuid4().hex
     member = {"group_id": group, "rollout_id": group}  # a group of one, where groups are judged

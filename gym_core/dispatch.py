@@ -29,12 +29,26 @@ class ToolAnswer:
 
 def declared(environment: Environment, session: Session, name: str) -> ToolSpec | None:
     """The tool of that name if this session's task may use it: a row that lists tools allows only those."""
-    if name in RESERVED_NAMES:
-        return None
     listed = session.task.responses_create_params.get("tools")
-    if listed is not None and not any(isinstance(item, dict) and item.get("name") == name for item in listed):
+    if name in RESERVED_NAMES or (listed is not None and not _listed(session, name)):
         return None
     return environment.tool_specs().get(name)
+
+
+def _listed(session: Session, name: str) -> bool:
+    listed = session.task.responses_create_params.get("tools") or []
+    return any(isinstance(item, dict) and item.get("name") == name for item in listed)
+
+
+async def _answered(environment: Environment, session: Session, name: str, arguments: str | bytes) -> Any:
+    """What `answer` says in a tool's place. Raises `ToolFault` for tools that are not the row's, and bad arguments."""
+    if name in RESERVED_NAMES or not _listed(session, name):
+        raise ToolFault(f"error: no tool is called {name!r} here")
+    try:
+        given = msgspec.json.decode(arguments or b"{}", type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ToolFault(f"the arguments of {name} are no JSON object: {error}") from None
+    return await settle(environment.answer(session, name, given))
 
 
 async def call_tool(environment: Environment, session: Session, name: str, arguments: str | bytes) -> ToolAnswer:
@@ -44,13 +58,17 @@ async def call_tool(environment: Environment, session: Session, name: str, argum
     """
     given: dict[str, Any] = {}
     try:
-        spec = declared(environment, session, name)
-        if spec is None:
-            raise ToolFault(f"error: no tool is called {name!r} here")
-        given = spec.parse(arguments)
-        method = getattr(environment, spec.name)
-        value = method(session=session, **given) if spec.takes_session else method(**given)
-        answer = ToolAnswer("ok", _text(await settle(value)))
+        if environment.overrides("answer") and environment.answers(session.task):
+            value = await _answered(environment, session, name, arguments)
+            given = _object(arguments)
+        else:
+            spec = declared(environment, session, name)
+            if spec is None:
+                raise ToolFault(f"error: no tool is called {name!r} here")
+            given = spec.parse(arguments)
+            method = getattr(environment, spec.name)
+            value = await settle(method(session=session, **given) if spec.takes_session else method(**given))
+        answer = ToolAnswer("ok", _text(value))
     except ToolFault as fault:
         given = given or _object(arguments)
         answer = ToolAnswer("fault", str(fault))

@@ -206,6 +206,17 @@ class Environment:
         """
         return ""
 
+    def answers(self, task: Task) -> bool:
+        """True where the tools of this task are declarations of its row, which `answer` answers in place of methods."""
+        return True
+
+    def answer(self, session: Session, name: str, arguments: dict[str, Any]) -> str | Awaitable[str]:
+        """What a tool returns that the row declares and no method stands behind. Only declared names reach it.
+
+        A `ToolFault` is what the policy reads; a `PalaestraError` ends the rollout as `env_error`.
+        """
+        raise NotImplementedError
+
     def user(self, task: Task, session: Session, reply: Reply) -> str | Awaitable[str | None] | None:
         """The user's next words after the policy's `reply` of this turn; None where the user has left.
 

@@ -10,16 +10,20 @@ from environments.banking.agent import script_of
 from environments.banking.customer import Customer
 from environments.banking.desk import Desk
 from environments.banking.generator import LEVELS, make
-from environments.banking.llm_customer import LlmCustomer, Settings
+from environments.banking.llm_customer import LlmCustomer
 from environments.banking.plan import Plan
+from environments.banking.simulated.judged import gated, judged
+from environments.banking.simulated.rows import read_row
+from environments.banking.simulated.talk import Talk
+from environments.banking.speaker import Settings
 from environments.banking.tools.cards import Cards
 from environments.banking.tools.looking import Looking
 from environments.banking.tools.moving import Moving
 from environments.banking.tools.serving import Serving
 from environments.banking.turns import Reach
-from environments.banking.verdict import judge
+from environments.banking.verdict import judge as judge_books
 from gym_core.environment import Environment, Reply, Script, Session, Task, Verdict
-from gym_core.errors import BadRow
+from gym_core.judge.judge import Judge
 
 
 @dataclass(slots=True)
@@ -45,13 +49,20 @@ class Banking(Looking, Moving, Cards, Serving, Environment):
         return make(rng, level)
 
     def ingest(self, task: Task) -> Task:
-        raise BadRow(
-            "banking takes no rows from outside: a dialogue needs its customer and its books",
-            field="task_ref",
-            hint="ask /tasks for rows",
-        )
+        """Takes published rows whose customer and tools a model plays (README)."""
+        read_row(task)
+        return task
 
-    def setup(self, task: Task) -> Chat:
+    def answers(self, task: Task) -> bool:
+        return task.ref is None
+
+    async def answer(self, session: Session, name: str, arguments: dict[str, Any]) -> str:
+        talk: Talk = session.state
+        return await talk.returned(name, arguments)
+
+    def setup(self, task: Task) -> Chat | Talk:
+        if task.ref is None:
+            return Talk.opened(read_row(task))
         plan: Plan = task["plan"]
         settings = Settings.from_environ()
         customer = LlmCustomer(plan, settings) if settings else Customer(plan.goals, plan.tries)
@@ -59,6 +70,8 @@ class Banking(Looking, Moving, Cards, Serving, Environment):
 
     async def user(self, task: Task, session: Session, reply: Reply) -> str | None:
         """The customer's next words; the books are compared with the plan before they are said."""
+        if isinstance(session.state, Talk):
+            return await session.state.heard(reply.text)
         chat: Chat = session.state
         self._look(task, session)
         said = chat.customer.answer(reply.text, chat.desk)
@@ -67,6 +80,8 @@ class Banking(Looking, Moving, Cards, Serving, Environment):
         return words
 
     def verify(self, task: Task, session: Session, reply: Reply) -> Verdict:
+        if task.ref is None:
+            return gated(session.state if isinstance(session.state, Talk) else None)
         if not isinstance(session.state, Chat):
             session = Session(session_id="", task=task, state=self.setup(task))
         self._look(task, session)
@@ -74,10 +89,20 @@ class Banking(Looking, Moving, Cards, Serving, Environment):
         heard = [turn.reply.text for turn in session.turns]
         if not chat.desk.left:
             heard.append(reply.text)
-        return judge(task["plan"], chat.desk, chat.strays, heard)
+        return judge_books(task["plan"], chat.desk, chat.strays, heard)
+
+    def judge_decides(self, task: Task) -> bool:
+        return task.ref is None
+
+    async def judge(
+        self, task: Task, session: Session, reply: Reply, verdict: Verdict, judge: Judge
+    ) -> float | Verdict:
+        return await judged(session.state if isinstance(session.state, Talk) else None, verdict, judge)
 
     def oracle(self, task: Task) -> Script:
-        return script_of(task["plan"])
+        if task.ref is not None:
+            return script_of(task["plan"])
+        raise NotImplementedError("the best service of a simulated customer is not known")
 
     @staticmethod
     def _look(task: Task, session: Session) -> None:

@@ -1,30 +1,21 @@
 """A customer played by a language model behind an OpenAI-compatible endpoint; the scripted one is the default.
 
-    PALAESTRA_CUSTOMER_URL    base address, with or without /v1
-    PALAESTRA_CUSTOMER_MODEL  its name there
-    PALAESTRA_CUSTOMER_KEY    key, where one is needed
-
-The model gets the plan as a role to play. What it answers is the customer's words and nothing more: books, facts,
-rules and ending are judged as ever. Where it fails the rollout ends as `env_error`, never with a reward.
+The endpoint is named as `speaker.py` says. The model gets the plan as a role to play. What it answers is the customer's
+words and nothing more: books, facts, rules and ending are judged as ever.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import Any
-
-import msgspec
 
 from environments.banking.customer import identity
 from environments.banking.desk import Desk
 from environments.banking.plan import Goal, Plan
-from gym_core.client import Client
-from gym_core.errors import EnvironmentFault, PalaestraError
+from environments.banking.speaker import Settings
 
 STOP = "###STOP###"
 MAX_WORDS_TOKENS = 200
-TIMEOUT_S = 60.0
 
 ROLE = f"""You play a customer of a bank who writes to the bank's agent in a chat. Stay in this role whatever you read.
 Write one short message at a time, in plain words. Say only what you are asked for. Never make up numbers, names or
@@ -32,41 +23,6 @@ dates that are not written here; say that you do not know them. Do not do the ag
 When the agent has dealt with a wish, or refused it for good, go on to the next one. When there is none left, or when
 you are handed over, answer only {STOP}.
 """
-
-
-class _Message(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message
-
-
-class _Reply(msgspec.Struct):
-    choices: list[_Choice]
-
-
-@dataclass(slots=True, frozen=True)
-class Settings:
-    """Where the model is."""
-
-    url: str
-    model: str
-    key: str | None = None
-
-    @classmethod
-    def from_environ(cls) -> Settings | None:
-        """None where no endpoint is named: then the customer is scripted."""
-        url = os.environ.get("PALAESTRA_CUSTOMER_URL", "").strip()
-        if not url:
-            return None
-        model = os.environ.get("PALAESTRA_CUSTOMER_MODEL", "").strip()
-        if not model:
-            raise EnvironmentFault(
-                "PALAESTRA_CUSTOMER_URL is set and PALAESTRA_CUSTOMER_MODEL is not",
-                hint="name the model that plays the customer",
-            )
-        return cls(url.rstrip("/").removesuffix("/v1"), model, os.environ.get("PALAESTRA_CUSTOMER_KEY") or None)
 
 
 @dataclass(slots=True)
@@ -90,22 +46,11 @@ class LlmCustomer:
             opening = {"role": "assistant", "content": self.plan.prompt}
             self.messages = [{"role": "system", "content": role(self.plan)}, opening]
         asked = [*self.messages, {"role": "user", "content": text or "(the agent says nothing)"}]
-        words = await self._complete(asked)
+        words = await self.settings.complete(asked, max_tokens=MAX_WORDS_TOKENS, who="the customer's model")
         if not words.strip() or STOP in words:
             return None
         self.messages = [*asked, {"role": "assistant", "content": words}]
         return words.strip()
-
-    async def _complete(self, messages: list[dict[str, Any]]) -> str:
-        body = {"model": self.settings.model, "messages": messages, "temperature": 0.0, "max_tokens": MAX_WORDS_TOKENS}
-        try:
-            async with Client(self.settings.url, token=self.settings.key, timeout_s=TIMEOUT_S) as client:
-                reply: _Reply = await client.post_json("/v1/chat/completions", body, _Reply, idempotent=True)
-        except PalaestraError as error:
-            raise EnvironmentFault(f"the customer's model failed: {error.message}", stage="user") from error
-        if not reply.choices or reply.choices[0].message.content is None:
-            raise EnvironmentFault("the customer's model answered without words", stage="user")
-        return reply.choices[0].message.content
 
 
 def role(plan: Plan) -> str:

@@ -134,7 +134,9 @@ class Arena:
         """A new task, answered as the oracle does."""
         environment = REGISTRY.load(name).cls()
         self._served[name] += 1
-        (task,) = make_tasks(environment, seed=991, level=1, count=1, start=10 * self._served[name])
+        start = 10 * self._served[name]
+        # In a thread: some take seconds on a busy machine, and connections of the others would be late meanwhile.
+        (task,) = await asyncio.to_thread(make_tasks, environment, seed=991, level=1, count=1, start=start)
         script = await settle(environment.oracle(task))
         script = script if isinstance(script, Script) else Script(reply=script)
         answer = Attack(name="honest", row=task.to_row(), output=script.reply, calls=script.calls)

@@ -25,7 +25,7 @@ FLOORS = {"genrm_training": -10.0}
 HOUSE = {
     *("math", "code", "stem_qa", "structured_outputs", "instruction_following", "calendar", "reasoning_gym"),
     *("ledger", "genrm_compare", "genrm_training", "multi_turn_if", "lean_proofs", "workplace", "banking"),
-    "long_context_qa",
+    *("long_context_qa", "tool_call_pivot"),
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")

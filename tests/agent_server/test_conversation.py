@@ -13,6 +13,7 @@ from environments.banking.environment import Banking
 from gym_core import headers
 from gym_core.contracts import Outcome, Rollout
 from gym_core.generate import make_tasks
+from gym_core.judge.config import JudgeConfig
 from gym_core.registry import Registry
 from gym_core.serve import start
 from gym_core.server import build_app
@@ -191,3 +192,38 @@ async def test_a_whole_dialogue_at_the_bank_earns_its_reward(house: Any) -> None
         reply = await made.client.post_json("/run?tokens=0", task.to_row())
     assert (reply["outcome"], reply["reward"]) == ("scored", 1.0), reply["verdict"]
     assert reply["usage"]["user_turns"] == sum(step.name == USER_TURN for step in script.calls)
+
+
+async def test_a_row_whose_tools_are_only_declared_is_played_to_a_verdict(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model behind customer and tools, a judge at the end."""
+    words = iter(["Where is order A-17?", "###STOP###"])
+
+    async def model(request: web.Request) -> web.Response:
+        asked = (await request.json())["messages"][0]["content"]
+        told = '{"status": "shipped"}' if "computer system" in asked else "[[YES]]"
+        said = next(words) if "You play a customer" in asked else told
+        return web.json_response({"choices": [{"message": {"role": "assistant", "content": said}}], "usage": {}})
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", model)
+    tool = {"type": "function", "name": "track", "parameters": {"properties": {"order": {"type": "string"}}}}
+    prompt = [{"role": "system", "content": "Serve."}, {"role": "user", "content": "Hello?"}]
+    row = {
+        "agent_ref": {"type": "responses_api_agents", "name": "conversational_tool_use_agent"},
+        "responses_create_params": {"input": prompt, "tools": [tool]},
+        "policy": "Track orders before you speak of them.",
+        "customer_scenario": {"reason_for_contact": "Where is order A-17?", "outside_policy_scope": False},
+    }
+    turns = [[message("Hello!")], [call("track", '{"order": "A-17"}')], [message("It is shipped.")]]
+    async with await start(app) as played:
+        monkeypatch.setenv("PALAESTRA_CUSTOMER_URL", played.url)
+        monkeypatch.setenv("PALAESTRA_CUSTOMER_MODEL", "player")
+        bank = build_app([Registry.discover().load("banking")], judge=JudgeConfig(base_url=played.url, model="judge"))
+        async with await start(bank) as served:
+            made = await house(FakePolicy(*turns), environments={"banking": served.url})
+            reply = await made.client.post_json("/run?tokens=0", row)
+    assert (reply["outcome"], reply["reward"]) == ("scored", 1.0), reply
+    kinds = [item.get("role") or item["type"] for item in reply["response"]["output"]]
+    assert kinds == ["assistant", "user", "function_call", "function_call_output", "assistant"]

@@ -27,6 +27,8 @@ KINDS = {
     "genrm_compare": "genrm_compare",
     "multichallenge": "multi_turn_if",
     "inverse_if": "multi_turn_if",
+    "single_step_tool_use_with_argument_comparison": "tool_call_pivot",
+    "conversational_tool_use_simulation": "banking",
 }
 TWINS: list[tuple[str, str, Any, str]] = [
     ("math_with_judge", "expected_answer", None, "expected_answer"),
@@ -46,6 +48,11 @@ TWINS: list[tuple[str, str, Any, str]] = [
     ("genrm_compare", "principle", 1, "principle"),
     ("multichallenge", "rubric", [], "rubric"),
     ("inverse_if", "judge_prompt_template", "{nothing}", "judge_prompt_template"),
+    ("single_step_tool_use_with_argument_comparison", "expected_action", None, "expected_action"),
+    (
+        *("single_step_tool_use_with_argument_comparison", "expected_action"),
+        *({"type": "function_call", "name": "no_such_tool", "arguments": "{}"}, "expected_action.name"),
+    ),
 ]
 
 

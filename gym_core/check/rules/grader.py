@@ -30,6 +30,9 @@ async def grader_fuzz(subject: Subject) -> str:
         for task in asked:
             try:
                 played = await subject.play(task, Script(), items)
+                if played.verify_s > subject.options.answer_s:  # perhaps it was the machine: what is slow is slow twice
+                    again = await subject.play(task, Script(), items)
+                    played = min(played, again, key=lambda one: one.verify_s)
             except (PalaestraError, Failed) as error:
                 wrong.append(f"{what}: {error}")
                 break

@@ -52,8 +52,26 @@ def attacks() -> list[Any]:
     environment = Registry.discover().load("banking").cls()
     plays = [*_first(environment), *_money(environment), *_refused(environment), *_words(environment)]
     return [
-        arena.Attack(name=name, row=task.to_row(), calls=steps, output=said, worth=worth)
-        for name, task, steps, said, worth in plays
+        *(
+            arena.Attack(name=name, row=task.to_row(), calls=steps, output=said, worth=worth)
+            for name, task, steps, said, worth in plays
+        ),
+        *(arena.Attack(name=name, row=row, refused=field) for name, row, field in _rows()),
+    ]
+
+
+def _rows() -> list[tuple[str, dict[str, Any], str]]:
+    """Simulations that nobody could judge, or whose tools would be routes of the service."""
+    scenario = {"reason_for_contact": "Where is my order?", "outside_policy_scope": False}
+    tool = {"type": "function", "name": "track", "parameters": {}}
+    params = {"input": [{"role": "system", "content": "Serve."}], "tools": [tool]}
+    row = {"responses_create_params": params, "policy": "Be kind.", "customer_scenario": scenario}
+    route = {**params, "tools": [{**tool, "name": "close_session"}]}
+    return [
+        ("a row without anybody", {"responses_create_params": params}, "customer_scenario"),
+        ("a customer who wants nothing", {**row, "customer_scenario": {}}, "customer_scenario.reason_for_contact"),
+        ("a policy of nothing", {**row, "policy": ""}, "policy"),
+        ("a tool that is a route", {**row, "responses_create_params": route}, "responses_create_params.tools[0].name"),
     ]
 
 

@@ -34,7 +34,9 @@ def attacks(name: str) -> list[Any]:
 
 def _words(row: dict[str, Any]) -> dict[str, Any]:
     """Nothing of these says what was asked."""
-    asked = "\n".join(item["content"] for item in row["responses_create_params"]["input"])
+    asked = "\n".join(
+        str(item.get("content", item.get("output", ""))) for item in row["responses_create_params"]["input"]
+    )
     return {
         "silence": "",
         "no item": [],

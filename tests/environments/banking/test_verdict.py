@@ -141,9 +141,9 @@ async def test_a_later_wish_may_not_be_fulfilled_before_it_is_spoken() -> None:
 
 async def test_rows_from_outside_are_refused_with_the_way_out() -> None:
     row = {"responses_create_params": {"input": "Freeze my card."}}
-    with pytest.raises(BadRow, match="no rows from outside") as caught:
+    with pytest.raises(BadRow, match="customer_scenario") as caught:
         await Host(ENVIRONMENT).resolve(row)
-    assert caught.value.field == "task_ref" and caught.value.hint
+    assert caught.value.field == "customer_scenario" and caught.value.hint
 
 
 def test_without_a_session_nothing_has_been_done() -> None:

@@ -1,0 +1,1 @@
+"""The next action of an agent with tools, compared with the expert's."""
