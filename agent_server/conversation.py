@@ -135,6 +135,8 @@ class Conversation:
                 request[name] = value
         asked = sampling.max_output_tokens or params.get("max_output_tokens")
         request["max_output_tokens"] = min(asked, self._left) if asked else self._left
+        if sampling.routed_experts is not None:
+            request["return_routed_experts"] = sampling.routed_experts
         if sampling.thinking is not None:
             request["chat_template_kwargs"] = {"enable_thinking": sampling.thinking}
         return request

@@ -45,7 +45,7 @@ def _with_tokens(play: Play) -> list[dict[str, Any]]:
     """Output items, the last one of each turn carrying that turn's prompt, ids and log-probabilities.
 
     Tokens that the policy did not choose (a forced end of its thoughts, a grammar's) stay where they stand, and
-    `generation_loss_mask` then says which they are.
+    `generation_loss_mask` then says which they are. `routed_experts`, of prompt and generation, are there where asked.
     """
     output = list(play.rollout.output)
     for mark in play.book.marks:
@@ -56,11 +56,13 @@ def _with_tokens(play: Play) -> list[dict[str, Any]]:
             continue
         begun = next((end for kind, _, end in turn.spans if kind == "prompt"), int(turn.loss_mask.argmax()))
         sampled = turn.loss_mask[begun:].tolist()
+        experts = decode_trace(b"".join(segments[: mark.segment + 1])).routed_experts
         output[mark.item] = {
             **output[mark.item],
             "prompt_token_ids": before.token_ids.tolist() + turn.token_ids[:begun].tolist(),
             "generation_token_ids": turn.token_ids[begun:].tolist(),
             "generation_log_probs": turn.logprobs[begun:].tolist(),
             **({} if all(sampled) else {"generation_loss_mask": sampled}),
+            **({} if experts is None else {"routed_experts": experts.tolist()}),
         }
     return output

@@ -25,7 +25,7 @@ from checkpoint import filled
 from gym_core.client import Client
 from gym_core.serve import start
 from model.checkpoint import save_pretrained, state_tensors
-from model.checkpoint_file import byte_view
+from model.checkpoint_pieces import byte_view
 from model.config import HybridConfig
 from model.stack import HybridModel
 from model.tokenizer import Tokenizer

@@ -103,10 +103,10 @@ async def _verdict(client: Client, name: str) -> None:
 
 
 def _settle(servers: list[Server]) -> None:
-    """Wait until nobody works any more."""
+    """Wait until nobody works any more; a process that has ended takes its CPU time out of the sum."""
     waiting = threading.Event()
     spent = -1.0
-    while (now := sum(server.cpu_s() for server in servers)) - spent > 0.02:
+    while abs((now := sum(server.cpu_s() for server in servers)) - spent) > 0.02:
         spent = now
         waiting.wait(QUIET_S)
 

@@ -195,13 +195,17 @@ class PendingVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the policy samples; `None` leaves the choice to the row, then to the policy server."""
+    """How the policy samples; `None` leaves the choice to the row, then to the policy server.
+
+    `routed_experts`: have it record which experts each token was sent to, for a learner that replays the routing.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
     max_output_tokens: int | None = None
     stop: list[str] | None = None
     thinking: bool | None = None
+    routed_experts: bool | None = None
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

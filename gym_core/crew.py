@@ -1,31 +1,28 @@
-"""The worker processes of a service, shared by all its environments: each loads a class at its first job for it.
+"""The worker processes of a service, shared by all its environments.
 
-    started ─▶ warm what is known, one class after another, whenever no job waits ─▶ jobs of any pool ─▶ recycled
+    copied from the nursery, its classes loaded ─▶ warm the others whenever no job waits ─▶ jobs of any pool ─▶ recycled
 
 Loading has a time limit of its own and never counts as part of a job. A worker that overran, died or ran out of memory
-is killed and replaced, and the new one warms again. A class that cannot be loaded fails its own callers only.
+is killed and replaced by a new copy. A class that cannot be loaded fails its own callers only. A worker that was needed
+before the nursery had loaded everything is replaced once it has, between two jobs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import pickle
-import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 from gym_core.errors import Busy, EnvironmentFault, PalaestraError
 from gym_core.fair_queue import FairQueue
-from gym_core.worker_process import DIED, Worker
+from gym_core.nursery import Nursery
+from gym_core.worker_process import DIED, STARTUP_TIMEOUT_S, Process, Said, Worker
 
 if TYPE_CHECKING:
     from gym_core.workers import WorkerPool
 
 log = logging.getLogger("palaestra.workers")
-
-STARTUP_TIMEOUT_S = 60.0
-"""For a process to come up, and for each class to load and warm."""
 
 RETRY_START_S = 2.0
 """After a process that could not start, how long calls fail at once before another start is tried."""
@@ -33,7 +30,8 @@ RETRY_START_S = 2.0
 FAREWELL_S = 0.25
 """A job whose caller has gone away ends within this time or is killed: most do end, and a new worker costs more."""
 
-Said = tuple[Any, ...]
+REAP_AFTER_S = 1.0
+"""A process that was killed is gone after this time, and is waited for then at the latest, if not with the next one."""
 
 
 class Crew:
@@ -51,10 +49,11 @@ class Crew:
         self._starting: set[asyncio.Task[None]] = set()
         self._warming: set[asyncio.Task[None]] = set()
         self._running: set[asyncio.Task[Said]] = set()
-        self._ended: list[subprocess.Popen[bytes]] = []
+        self._ended: list[Process] = []
         self._broken: PalaestraError | None = None
         self._broken_until = 0.0
         self._closed = False
+        self._nursery = Nursery(self._pools, self._lost, self._discard, self._renew)
 
     @property
     def pids(self) -> list[int]:
@@ -65,9 +64,9 @@ class Crew:
         """Serve this pool too; its class is warmed when there is time."""
         self._pools.append(pool)
         self._queue.join(pool.lane)
-        for worker in [worker for worker in self._idle if pool.wants(worker)]:
-            self._idle.remove(worker)
-            self._offer(worker)
+        if self._alive:
+            self._nursery.grow()
+        self._warm_idle()
 
     def leave(self, pool: WorkerPool) -> None:
         """Forget a pool; a job of it that runs runs on."""
@@ -85,7 +84,7 @@ class Crew:
     async def ready(self) -> None:
         """Wait until the workers have arrived and are warm. Raises what kept the processes from starting."""
         self.start()
-        while pending := self._starting | self._warming:
+        while pending := self._starting | self._warming | self._nursery.growing:
             await asyncio.wait(pending)
         if self._broken is not None:
             raise self._broken
@@ -104,6 +103,7 @@ class Crew:
         if lane.full:
             raise Busy(f"{len(lane.waiting)} jobs wait for {self.size} workers already", retry_after_s=1.0)
         waiter = self._queue.wait(lane)
+        self._nursery.look()
         try:
             async with asyncio.timeout(pool.queue_timeout_s):
                 return await waiter
@@ -145,6 +145,7 @@ class Crew:
         workers = list(self._alive)
         for worker in workers:
             self._discard(worker)
+        await self._nursery.close()
         if pending := self._starting | self._warming | self._running:
             await asyncio.wait(pending)
         for worker in workers:
@@ -162,7 +163,7 @@ class Crew:
         if outcome is None:
             began = time.monotonic()
             worker.jobs += 1
-            outcome = await _answer(worker, data, timeout_s)
+            outcome = await worker.answer(data, timeout_s)
             lane.used_s += time.monotonic() - began
             pool.kills += outcome[0] == "overran"
         lane.running -= 1
@@ -176,20 +177,21 @@ class Crew:
         """Have the worker load the pool's class; None once it has, else what went wrong."""
         if pool.spec in worker.loaded:
             return None
-        order = pickle.dumps((pool.spec, pool.memory_limit_mb, None, ()), pickle.HIGHEST_PROTOCOL)
-        said = await _answer(worker, order, STARTUP_TIMEOUT_S)
+        said = await worker.answer(pool.loading_order(), STARTUP_TIMEOUT_S)
         if said[0] == "ok":
             worker.loaded.add(pool.spec)
             pool.loaded()
+            self._nursery.grow()
             return None
         if not self._closed:
             pool.cannot_load(said)
         return said
 
     def _settle(self, worker: Worker, outcome: Said) -> None:
-        """A worker is trusted again, or replaced: after an overrun, a death, a full memory, or its number of jobs."""
+        """A worker is trusted again, or replaced: after an overrun, a death, a full memory, or its number of jobs; also
+        where a new one would share more."""
         unsound = outcome[0] in ("overran", "died") or outcome[:2] == ("raised", "MemoryError")
-        if unsound or worker.jobs >= self.max_jobs:
+        if unsound or worker.jobs >= self.max_jobs or self._nursery.outgrew(worker):
             self._discard(worker)
             self.start()
         else:
@@ -199,11 +201,17 @@ class Crew:
         """Give a free worker to whose turn it is, else let it warm what it has not loaded, else let it rest."""
         if worker not in self._alive or self._queue.serve(worker):
             return
-        cold = next((pool for pool in self._pools if pool.wants(worker)), None)
+        cold = next((pool for pool in self._pools if pool.wants(worker) and not self._nursery.wants(pool)), None)
         if cold is None:
             self._idle.append(worker)
         else:
             self._spawn(self._warm(cold, worker), self._warming)
+
+    def _warm_idle(self) -> None:
+        """Idle workers that lack a class go and load it."""
+        for worker in [worker for worker in self._idle if any(pool.wants(worker) for pool in self._pools)]:
+            self._idle.remove(worker)
+            self._offer(worker)
 
     def _best_idle(self, pool: WorkerPool) -> int:
         """Place of an idle worker that has the class, else of the last one."""
@@ -218,16 +226,11 @@ class Crew:
     # Processes ---------------------------------------------------------------------------------------------------
 
     async def _start_one(self) -> None:
-        worker = await Worker.launch(self._lost)
-        try:
-            async with asyncio.timeout(STARTUP_TIMEOUT_S):
-                said = await worker.hello()
-        except TimeoutError:
-            said = ("overran", STARTUP_TIMEOUT_S)
-        except asyncio.CancelledError:
-            self._discard(worker)
-            await worker.dead.wait()
-            raise
+        worker = await self._nursery.worker()
+        said: Said = ("ready",)
+        if worker is None:
+            worker = await Worker.launch(self._lost)
+            said = await self._greeting(worker)
         if said[0] == "ready":
             self._broken, self._broken_until = None, 0.0
             self._alive.add(worker)
@@ -242,8 +245,29 @@ class Crew:
         if not self._alive and not self._starting:
             self._queue.fail(self._broken)
 
+    async def _greeting(self, worker: Worker) -> Said:
+        try:
+            async with asyncio.timeout(STARTUP_TIMEOUT_S):
+                return await worker.hello()
+        except TimeoutError:
+            return ("overran", STARTUP_TIMEOUT_S)
+        except asyncio.CancelledError:
+            self._discard(worker)
+            await worker.dead.wait()
+            raise
+
+    def _renew(self) -> None:
+        """The nursery has grown: workers without a job are replaced, the others after theirs."""
+        if self._closed:
+            return
+        for worker in [worker for worker in self._idle if self._nursery.outgrew(worker)]:
+            self._discard(worker)
+        self._warm_idle()
+        self.start()
+
     def _lost(self, worker: Worker) -> None:
         """A connection ended; where the worker was idle nobody else would notice."""
+        self._nursery.lost(worker)
         if worker in self._idle:
             log.warning("an idle worker is gone: %s", worker.ending())
             self._discard(worker)
@@ -255,23 +279,20 @@ class Crew:
         self._alive.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
-        self._ended = [process for process in (*self._ended, worker.process) if process.poll() is None]
+        self._ended.append(worker.process)
+        self._look_at_ended()
+        if self._ended and not self._closed:
+            asyncio.get_running_loop().call_later(REAP_AFTER_S, self._look_at_ended)
 
-
-async def _answer(worker: Worker, data: bytes, timeout_s: float) -> Said:
-    """What the worker says to a message; `("overran", limit)` or `("died", how)` where it says nothing."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            said = await worker.ask(data)
-    except TimeoutError:
-        return ("overran", timeout_s)
-    return ("died", worker.ending()) if said is DIED else said
+    def _look_at_ended(self) -> None:
+        """Let the kernel forget those that have died."""
+        self._ended = [process for process in self._ended if process.poll() is None]
 
 
 def _closed_fault() -> EnvironmentFault:
     return EnvironmentFault("the worker pool is closed")
 
 
-def _reap(processes: list[subprocess.Popen[bytes]]) -> None:
+def _reap(processes: list[Process]) -> None:
     for process in processes:
         process.wait(timeout=10)

@@ -45,6 +45,10 @@ MAX_LINE_BYTES = 8190
 
 MAX_HEADERS = 128
 
+BACKLOG = 8192
+"""Connections that may wait to be accepted; the kernel has a bound of its own (4,096 as a rule). Where thousands of
+callers come at once, one that finds no place there hears nothing for a second, then for two more, then for four."""
+
 
 def harden(
     app: web.Application,
@@ -200,7 +204,7 @@ async def start(
         if shared_with is not None:
             shared_with.unlink(missing_ok=True)
             await web.UnixSite(runner, str(shared_with)).start()
-        await web.TCPSite(runner, host, port, backlog=1024, reuse_port=shared_with is not None).start()
+        await web.TCPSite(runner, host, port, backlog=BACKLOG, reuse_port=shared_with is not None).start()
     except OSError as error:
         await runner.cleanup()
         raise _bind_error(error, host, port) from None

@@ -6,7 +6,7 @@ for the next turn. A **frame** is one JSON head with one blob; it carries both p
 
     segment = header | token_ids i32[n] | logprobs f32[n] | loss_mask u8[n] padded to 4
               | version spans i32[v, 3] (start, end, version) | kind spans i32[k, 3] (kind, start, end)
-              | routed experts u8[n, layers, top_k] padded to 4
+              | routed experts u8[n, layers, top_k] padded to 4, 255 where none is known
     frame   = u32 head bytes | u32 blob bytes | head | blob            (all little-endian)
 
 numpy is imported by the functions that look inside; framing and appending need none.
@@ -32,6 +32,9 @@ NO_VERSION = -1
 KINDS = ("prompt", "think", "answer", "tool_call")
 """Names of the kind spans, by their number on the wire."""
 
+MAX_EXPERTS = 255
+"""Experts of a layer that a segment can name; the number after the last one means that none is known."""
+
 _MAGIC = b"PTS1"
 _HEADER = struct.Struct("<4sIIIIHHI")  # magic, bytes, tokens, version spans, kind spans, layers, top_k, trainable
 HEADER_BYTES = _HEADER.size
@@ -44,7 +47,7 @@ class TokenTrace:
     """A trace opened for training.
 
     token_ids i32[n]; logprobs f32[n] (0 where not sampled); loss_mask bool[n]; versions i32[n] (`NO_VERSION` where not
-    sampled); spans [(kind, start, end)]; routed_experts u8[n, layers, top_k] or None.
+    sampled); spans [(kind, start, end)]; routed_experts i16[n, layers, top_k], -1 where none is known, or None.
     """
 
     token_ids: np.ndarray
@@ -79,7 +82,10 @@ def encode_segment(trace: TokenTrace) -> bytes:
     experts = b""
     if trace.routed_experts is not None:
         _, layers, top_k = trace.routed_experts.shape
-        experts = _pad(np.ascontiguousarray(trace.routed_experts, dtype=np.uint8).tobytes())
+        if trace.routed_experts.max(initial=0) >= MAX_EXPERTS:
+            raise ValueError(f"a segment names experts 0 to {MAX_EXPERTS - 1}, not {trace.routed_experts.max()}")
+        known = np.where(trace.routed_experts < 0, MAX_EXPERTS, trace.routed_experts)
+        experts = _pad(known.astype(np.uint8).tobytes())
     arrays = (ids.tobytes(), logprobs.tobytes(), _pad(mask.tobytes()), version_spans.tobytes(), kind_spans.tobytes())
     body = b"".join((*arrays, experts))
     total = _HEADER.size + len(body)
@@ -156,15 +162,29 @@ def decode_trace(blob: bytes | memoryview) -> TokenTrace:
     for part in parts:
         spans.extend((kind, a + start, b + start) for kind, a, b in part.spans)
         start += len(part)
-    experts = [part.routed_experts for part in parts]
     return TokenTrace(
         np.concatenate([part.token_ids for part in parts]),
         np.concatenate([part.logprobs for part in parts]),
         np.concatenate([part.loss_mask for part in parts]),
         np.concatenate([part.versions for part in parts]),
         spans,
-        np.concatenate(experts) if all(e is not None for e in experts) else None,  # type: ignore[arg-type]
+        _joined_experts(parts),
     )
+
+
+def _joined_experts(parts: list[TokenTrace]) -> np.ndarray | None:
+    """Those of all segments, -1 for the tokens of one that tells none. Raises ValueError where shapes differ."""
+    import numpy as np
+
+    shapes = {part.routed_experts.shape[1:] for part in parts if part.routed_experts is not None}
+    if not shapes:
+        return None
+    if len(shapes) > 1:
+        raise ValueError(f"segments of one trace tell experts of different shapes: {sorted(shapes)}")
+    [shape] = shapes
+    blank = [np.full((len(part), *shape), -1, np.int16) for part in parts]
+    told = [part.routed_experts for part in parts]
+    return np.concatenate([empty if own is None else own for own, empty in zip(told, blank, strict=True)])
 
 
 def _decode_segment(data: memoryview) -> TokenTrace:
@@ -187,7 +207,10 @@ def _decode_segment(data: memoryview) -> TokenTrace:
     at += 12 * num_kinds
     if any(not 0 <= kind < len(KINDS) for kind, _, _ in kinds):
         raise ValueError("a segment has a kind span of an unknown kind")
-    experts = np.frombuffer(data, np.uint8, experts_bytes, at).reshape(n, layers, top_k) if layers else None
+    experts = None
+    if layers:
+        experts = np.frombuffer(data, np.uint8, experts_bytes, at).reshape(n, layers, top_k).astype(np.int16)
+        experts[experts == MAX_EXPERTS] = -1
     return TokenTrace(ids, logprobs, mask, versions, [(KINDS[kind], a, b) for kind, a, b in kinds], experts)
 
 

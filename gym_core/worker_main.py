@@ -4,8 +4,12 @@
     parent → worker   (spec, memory limit in MiB, method, args); method None: only load and warm the class of the spec
     worker → parent   ("ready", pid), then for each message ("ok", value) | ("refused", ErrorInfo)
                       | ("tool_fault", text) | ("raised", exception name, text, place, traceback)
+    parent → nursery  as to a worker, or a message with a descriptor: fork a copy that serves the socket it came with
+    parent → nursery  ("", …, None, modules): only import them
+    nursery → parent  ("ok", Loaded), after a fork ("ok", pid)
 
-One object of each class lives here from its first message on.
+One object of each class lives here from its first message on. A nursery (`gym_core.nursery`) loads and is copied, it
+does no job: the first job ends that for ever.
 
 Both ends run the author's code with the same trust, so pickle is no wider than the import itself; code of a candidate
 never runs here, that is the sandbox's work. Started by `gym_core.crew`, not by hand.
@@ -14,7 +18,10 @@ never runs here, that is the sandbox's work. Started by `gym_core.crew`, not by 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
+import gc
+import importlib
 import inspect
 import os
 import pickle
@@ -24,38 +31,133 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gym_core.environment import Environment
 from gym_core.errors import PalaestraError
 from gym_core.host import Host, run_now
 from gym_core.loading import load_class
+from gym_core.shareable import Outside
+from gym_core.sibling import fork_sibling
 from gym_core.tools import ToolFault
 
 LENGTH = struct.Struct("<I")
 _PR_SET_PDEATHSIG = 1
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
-def main(descriptor: int, parent_pid: int) -> None:
+def main(descriptor: int, parent_pid: int, nursery: bool = False) -> None:
     """Serve calls over this socket until it closes."""
     die_with(parent_pid)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    channel = socket.socket(fileno=descriptor)
-    try:
-        serve(channel)
-    except ConnectionError:  # the parent is gone or has lost interest: nobody is left to tell
-        return
+    inside = Inside(parent_pid, Outside() if nursery else None)
+    # the parent is gone or has lost interest: nobody is left to tell
+    with contextlib.suppress(ConnectionError), contextlib.closing(inside.runner):
+        inside.serve(socket.socket(fileno=descriptor))
+    if inside.copied:
+        os._exit(0)  # what was registered for the end of the process is not a copy's to do
 
 
-def serve(channel: socket.socket) -> None:
-    """Say that the process is there, then answer calls."""
-    send(channel, ("ready", os.getpid()))
-    targets: dict[str, Target] = {}
-    with asyncio.Runner() as runner:
-        while (message := receive(channel)) is not None:
-            send(channel, answer(targets, runner, message))
+class Loaded(NamedTuple):
+    """What loading did in a nursery: why it may not be copied now, "" where it may; the modules that came with it."""
+
+    obstacle: str
+    modules: tuple[str, ...]
+
+
+class Inside:
+    """What a worker process holds: the objects it has made, a loop for those that want one.
+
+    `outside` watches what loading does; it is None in a process that cannot be copied, or no longer.
+    """
+
+    def __init__(self, parent_pid: int, outside: Outside | None = None) -> None:
+        self.runner = asyncio.Runner()
+        self.copied = False
+        self._parent_pid = parent_pid
+        self._outside = outside
+        self._targets: dict[str, Target] = {}
+        self._channel: socket.socket
+
+    def serve(self, channel: socket.socket) -> None:
+        """Say that the process is there, then answer calls; as a copy goes on, it does so over its own socket."""
+        self._channel = channel
+        send(channel, ("ready", os.getpid()))
+        while (received := receive(self._channel)) is not None:
+            message, descriptor = received
+            if descriptor is None:
+                send(self._channel, self._answer(message))
+            else:
+                self._fork(descriptor)
+
+    def _answer(self, message: bytes) -> tuple[Any, ...]:
+        """One call: its result, or its exception as data. A class that fails to load or warm is not kept."""
+        try:
+            spec, memory_limit_mb, method, args = pickle.loads(message)
+            limit_memory(memory_limit_mb)
+            if not spec:
+                return ("ok", self._loaded(lambda: import_what_is_there(args)))
+            if method is None:
+                return ("ok", self._loaded(lambda: self._load(spec)))
+            target = self._load(spec)
+            self._work()
+            value = target.method(method)(*args)
+            if inspect.iscoroutine(value):
+                value = self.runner.run(value) if target.needs_loop else run_now(value)
+            return ("ok", value)
+        except Exception as error:
+            return describe(error)
+
+    def _load(self, spec: str) -> Target:
+        target = self._targets.get(spec)
+        if target is None:
+            target = Target(load_class(spec)())
+            target.warm()
+            self._targets[spec] = target
+        return target
+
+    def _loaded(self, load: Callable[[], object]) -> Loaded | None:
+        """Load, and see what that has done; None where nobody will copy this process."""
+        before = set(sys.modules)
+        load()
+        if self._outside is None:
+            return None
+        return Loaded(self._outside.obstacle({self._channel.fileno()}), tuple(sys.modules.keys() - before))
+
+    def _work(self) -> None:
+        """From now on this process knows what jobs have told it, and is not copied any more."""
+        if self._outside is not None:
+            self._outside.stop()
+            self._outside = None
+
+    def _fork(self, descriptor: int) -> None:
+        """Copy this process; the copy serves `descriptor`. What is garbage is not copied, the rest is left untouched by
+        the copy's collector, so that most pages stay common."""
+        gc.collect()
+        gc.freeze()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            if self._outside is None:
+                raise RuntimeError("a process that has done jobs is not copied")
+            pid = fork_sibling()
+        except (OSError, RuntimeError) as error:
+            os.close(descriptor)
+            send(self._channel, describe(error))
+            return
+        if pid:
+            os.close(descriptor)
+            send(self._channel, ("ok", pid))
+            return
+        self.copied = True
+        self._channel.close()
+        self._channel = socket.socket(fileno=descriptor)
+        os.setsid()
+        die_with(self._parent_pid)
+        reseed()
+        send(self._channel, ("ready", os.getpid()))
 
 
 class Target:
@@ -79,26 +181,6 @@ class Target:
         return self.host is None or self.host.needs_loop
 
 
-def answer(targets: dict[str, Target], runner: asyncio.Runner, message: bytes) -> tuple[Any, ...]:
-    """One call: its result, or its exception as data. A class that fails to load or warm is not kept."""
-    try:
-        spec, memory_limit_mb, method, args = pickle.loads(message)
-        limit_memory(memory_limit_mb)
-        target = targets.get(spec)
-        if target is None:
-            target = Target(load_class(spec)())
-            target.warm()
-            targets[spec] = target
-        if method is None:
-            return ("ok", None)
-        value = target.method(method)(*args)
-        if inspect.iscoroutine(value):
-            value = runner.run(value) if target.needs_loop else run_now(value)
-        return ("ok", value)
-    except Exception as error:
-        return describe(error)
-
-
 def describe(error: Exception) -> tuple[Any, ...]:
     """An exception in a form that any parent can read."""
     if isinstance(error, PalaestraError):
@@ -119,10 +201,12 @@ def send(channel: socket.socket, message: tuple[Any, ...]) -> None:
     channel.sendall(LENGTH.pack(len(data)) + data)
 
 
-def receive(channel: socket.socket) -> bytes | None:
-    """One message, or None when the parent has closed."""
-    head = _exactly(channel, LENGTH.size)
-    return None if head is None else _exactly(channel, LENGTH.unpack(head)[0])
+def receive(channel: socket.socket) -> tuple[bytes, int | None] | None:
+    """One message and the descriptor that came with it, or None when the parent has closed."""
+    head, descriptors, _, _ = socket.recv_fds(channel, LENGTH.size, 1, _CLOSE_ON_EXEC)
+    rest = _exactly(channel, LENGTH.size - len(head)) if head else None
+    data = None if rest is None else _exactly(channel, LENGTH.unpack(head + rest)[0])
+    return None if data is None else (data, descriptors[0] if descriptors else None)
 
 
 def _exactly(channel: socket.socket, count: int) -> bytes | None:
@@ -133,6 +217,19 @@ def _exactly(channel: socket.socket, count: int) -> bytes | None:
             return None
         data += chunk
     return bytes(data)
+
+
+def import_what_is_there(modules: Iterable[str]) -> None:
+    """Import by name; those that were made otherwise, from a file or by another module, are left out."""
+    for name in modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def reseed() -> None:
+    """Copies draw numbers of their own; Python's own generator does so by itself."""
+    if numpy_random := sys.modules.get("numpy.random"):
+        numpy_random.seed()
 
 
 def limit_memory(limit_mb: int) -> None:

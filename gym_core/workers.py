@@ -4,9 +4,10 @@
     verdict = await pool.call("grade", row, None, output)
 
 A pool is one class with its limits; the processes belong to a `Crew`, which any number of pools share (without one, a
-pool has its own). Workers are fresh interpreters, never forks of this one; each has one object of every class that it
-has met and runs one job at a time. Callers wait in the pool's own bounded queue (`Busy` when it is full, or when the
-wait gets too long); the job of a caller that goes away is killed unless it ends soon. Workers die with this process.
+pool has its own). Workers are never forks of this process but of one that has loaded the classes and knows nothing else
+(`gym_core.nursery`), or fresh interpreters; each has one object of every class and runs one job at a time. Callers wait
+in the pool's own bounded queue (`Busy` when it is full, or when the wait gets too long); the job of a caller that goes
+away is killed unless it ends soon. Workers die with this process.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import pickle
 import time
 from typing import Any
 
-from gym_core.crew import RETRY_START_S, Crew, Said
+from gym_core.crew import RETRY_START_S, Crew
 from gym_core.errors import DeadlineExceeded, EnvironmentFault, PalaestraError
 from gym_core.fair_queue import Lane, fail
 from gym_core.tools import ToolFault
-from gym_core.worker_process import Worker
+from gym_core.worker_process import Said, Worker
 
 log = logging.getLogger("palaestra.workers")
 
@@ -120,6 +121,15 @@ class WorkerPool:
     def wants(self, worker: Worker) -> bool:
         """Whether this worker should load the class ahead of its first job."""
         return self._fault is None and self.spec not in worker.loaded
+
+    @property
+    def sound(self) -> bool:
+        """Whether the class could be loaded when it was last tried, or was not tried yet."""
+        return self._fault is None
+
+    def loading_order(self) -> bytes:
+        """The message that has a worker load the class and nothing else."""
+        return pickle.dumps((self.spec, self.memory_limit_mb, None, ()), pickle.HIGHEST_PROTOCOL)
 
     def loaded(self) -> None:
         self._fault, self._faults, self._fault_until = None, 0, 0.0

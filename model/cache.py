@@ -20,7 +20,8 @@ _FIRST_CAPACITY = 64
 class StateCache:
     """conv [Lm, S, K-1, C], keys and values in `dtype`; ssm [Lm, S, G, N, R*P] in fp32 at least; lengths [S] (CPU).
 
-    Every buffer starts as zeros and a reset slot is zeroed, so nothing of an earlier sequence can be read.
+    Every buffer starts as zeros and a reset slot is zeroed, so nothing of an earlier sequence can be read. With `spare`
+    (None: on a GPU) there is one slot more.
     """
 
     def __init__(
@@ -30,21 +31,29 @@ class StateCache:
         max_length: int,
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
+        spare: bool | None = None,
     ) -> None:
         if num_slots < 1 or max_length < 1:
             raise ValueError(f"num_slots and max_length must be positive, got {num_slots} and {max_length}")
         self.num_slots, self.max_length = num_slots, max_length
+        on_gpu = device is not None and torch.device(device).type == "cuda"
+        self._num_held = num_slots + int(on_gpu if spare is None else spare)
         num_mamba, self.num_attention = len(config.layer_indices(MAMBA)), len(config.layer_indices(ATTENTION))
         self.num_kv_heads, self.head_dim = config.num_key_value_heads, config.head_dim
         shape = SSDShape(config.mamba_num_heads, config.mamba_head_dim, config.n_groups, config.ssm_state_size)
-        conv_shape = (num_mamba, num_slots, config.conv_kernel - 1, config.conv_dim)
+        conv_shape = (num_mamba, self._num_held, config.conv_kernel - 1, config.conv_dim)
         wide = torch.promote_types(dtype, torch.float32)
         with torch.inference_mode(False):
             self.conv = torch.zeros(conv_shape, device=device, dtype=dtype)
-            self.ssm = torch.zeros((num_mamba, *shape.states(num_slots)), device=device, dtype=wide)
+            self.ssm = torch.zeros((num_mamba, *shape.states(self._num_held)), device=device, dtype=wide)
             self.lengths = torch.zeros(num_slots, dtype=torch.int64)
         self.keys, self.values = self._empty(0), self._empty(0)
         self.reserve(min(_FIRST_CAPACITY, max_length))
+
+    @property
+    def spare(self) -> int | None:
+        """The slot behind the others that nobody can name: padded rows of a captured step live there."""
+        return self.num_slots if self._num_held > self.num_slots else None
 
     @property
     def capacity(self) -> int:
@@ -99,7 +108,7 @@ class StateCache:
 
     def kv_rows(self, slots: Tensor, positions: Tensor) -> Tensor:
         """Where position p of slot s lives in a layer flattened to [S * Hkv * capacity, dh]: [n * Hkv]."""
-        heads = slots[:, None] * self.num_kv_heads + torch.arange(self.num_kv_heads)
+        heads = slots[:, None] * self.num_kv_heads + torch.arange(self.num_kv_heads, device=slots.device)
         return (heads * self.capacity + positions[:, None]).flatten().to(self.keys.device)
 
     def write_kv(self, layer: int, rows: Tensor, keys: Tensor, values: Tensor) -> None:
@@ -108,6 +117,6 @@ class StateCache:
             buffer[layer].view(-1, self.head_dim).index_copy_(0, rows, new.reshape(-1, self.head_dim).to(buffer.dtype))
 
     def _empty(self, capacity: int) -> Tensor:
-        shape = (self.num_attention, self.num_slots, self.num_kv_heads, capacity, self.head_dim)
+        shape = (self.num_attention, self._num_held, self.num_kv_heads, capacity, self.head_dim)
         with torch.inference_mode(False):
             return torch.zeros(shape, device=self.conv.device, dtype=self.conv.dtype)

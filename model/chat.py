@@ -142,13 +142,17 @@ def _message(message: Message, where: str) -> dict[str, Any]:
     if reasoning:
         own["reasoning_content"] = defuse(flatten_parts(reasoning, f"{where}.reasoning_content"))
     calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise ValueError(f"{where}.tool_calls must be a list of calls, not {calls!r:.80}")
     if calls:
         own["tool_calls"] = [_call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(calls)]
     return own
 
 
 def _call(call: Mapping[str, Any], where: str) -> dict[str, Any]:
-    function = call.get("function", call)
+    function = call.get("function", call) if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping):
+        raise ValueError(f"{where} must be an object with a `function`, not {call!r:.80}")
     name, arguments = function.get("name"), function.get("arguments")
     if not isinstance(name, str) or not name:
         raise ValueError(f"{where}.function.name is {name!r}; a tool call needs a name")

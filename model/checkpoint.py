@@ -11,10 +11,7 @@ in, and whatever the maths reads in fp32 anyway (norms, convolutions, A_log, D, 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -22,18 +19,20 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from model.checkpoint_file import (
-    Source,
-    StoredSource,
-    StoredTensor,
-    TensorSource,
-    byte_view,
-    read_header,
-    read_into,
-    write_file,
+from model.checkpoint_file import Source, StoredSource, StoredTensor, TensorSource
+from model.checkpoint_folder import (
+    SHARD_BYTES,
+    copy_companions,
+    read_config,
+    replace_directory,
+    stored_tensors,
+    truncated,
+    write_config,
+    write_weights,
 )
-from model.checkpoint_names import BIAS, IGNORED, misfits, state_tensors
-from model.config import HybridConfig
+from model.checkpoint_names import BIAS, misfits, state_tensors
+from model.checkpoint_pieces import byte_view
+from model.checkpoint_read import read_into
 from model.huge_pages import prefer_huge_pages
 from model.kernels.native.library import library
 from model.stack import HybridModel
@@ -48,9 +47,6 @@ __all__ = [
     "state_tensors",
     "stored_tensors",
 ]
-
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-SHARD_BYTES = 5_000_000_000
 
 
 def load_tensors(model: HybridModel, tensors: Mapping[str, Tensor]) -> None:
@@ -90,12 +86,12 @@ def save_pretrained(
     """
 
     def write(fresh: Path) -> None:
-        _write_config(model.config, model.dtype, fresh)
-        _write_weights({name: TensorSource(tensor) for name, tensor in state_tensors(model)}, fresh, max_shard_bytes)
+        write_config(model.config, model.dtype, fresh)
+        write_weights({name: TensorSource(tensor) for name, tensor in state_tensors(model)}, fresh, max_shard_bytes)
         if also is not None:
             also(fresh)
 
-    _replace_directory(Path(directory).absolute(), write)
+    replace_directory(Path(directory).absolute(), write)
 
 
 def load_pretrained(
@@ -112,16 +108,16 @@ def load_pretrained(
     config = read_config(source)
     found = stored_tensors(source)
     model = HybridModel(config, device="meta", dtype=dtype or _main_dtype(found))
-    _refuse(str(source), misfits(dict(state_tensors(model)), found) + _truncated(found))
+    _refuse(str(source), misfits(dict(state_tensors(model)), found) + truncated(found))
     if dtype is None:
         _keep_stored_dtypes(model, found)
     model = model.to_empty(device=device or "cpu")
     prefer_huge_pages(model.parameters())
     for mixer in model.moe_layers():
         mixer.expert_counts.zero_()
-    read_into((found[name], target) for name, target in state_tensors(model))
     if model.device.type == "cpu":
-        library(model.dtype)  # compiled now if need be, not under the first request
+        library(model.dtype)  # compiled now if need be, not under the first request; reading is faster with it
+    read_into((found[name], target) for name, target in state_tensors(model))
     return model
 
 
@@ -139,69 +135,23 @@ def convert(
     origin, target = Path(source).absolute(), Path(directory).absolute()
     config, found = read_config(origin), stored_tensors(origin)
     model = HybridModel(config, device="meta")
-    _refuse(str(origin), misfits(dict(state_tensors(model)), found) + _truncated(found))
+    _refuse(str(origin), misfits(dict(state_tensors(model)), found) + truncated(found))
     sources: dict[str, Source] = {
         name: StoredSource(found[name], torch.float32 if name.endswith(BIAS) else dtype)
         for name, _ in state_tensors(model)
     }
 
     def write(fresh: Path) -> None:
-        _copy_companions(origin, fresh)
-        _write_config(config, dtype or _main_dtype(found), fresh)
-        _write_weights(sources, fresh, max_shard_bytes)
+        copy_companions(origin, fresh)
+        write_config(config, dtype or _main_dtype(found), fresh)
+        write_weights(sources, fresh, max_shard_bytes)
 
-    _replace_directory(target, write)
-
-
-def read_config(directory: Path) -> HybridConfig:
-    """The config.json of a checkpoint. Raises FileNotFoundError, or ValueError that names file and field."""
-    return HybridConfig.from_hf(_read_json(directory / "config.json"))
-
-
-def stored_tensors(directory: Path) -> dict[str, StoredTensor]:
-    """Every tensor of a checkpoint by name, from the headers alone.
-
-    Raises FileNotFoundError that names the shards that are not there, ValueError for files that cannot be read and
-    for tensors that lie in two shards or in another than the index says.
-    """
-    files, weight_map = _shards(directory)
-    found: dict[str, StoredTensor] = {}
-    problems = []
-    for file in files:
-        try:
-            header = read_header(file)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        for name in header:
-            if name in found:
-                problems.append(f"{name} lies in {found[name].file.name} and again in {file.name}")
-            if weight_map and weight_map.get(name, file.name) != file.name:
-                problems.append(f"{name} lies in {file.name}, the index places it in {weight_map[name]}")
-        found |= header
-    if problems:
-        raise ValueError("\n  ".join([f"{directory}:", *problems]) if len(problems) > 1 else problems[0])
-    return found
+    replace_directory(target, write)
 
 
 def _refuse(source: str, problems: list[str]) -> None:
     if problems:
         raise ValueError(f"{source} does not fit the model, {len(problems)} problems:\n  " + "\n  ".join(problems))
-
-
-def _truncated(found: Mapping[str, StoredTensor]) -> list[str]:
-    """A line for each file that ends too early and for each tensor that is cut or gone with its end."""
-    problems: dict[str, None] = {}
-    for name, tensor in found.items():
-        if tensor.truncated and not name.startswith(IGNORED):
-            size = tensor.file.stat().st_size
-            problems[f"{tensor.file.name} is not a readable safetensors file to its end: it was cut at byte {size}"] = (
-                None
-            )
-            problems[f"{name} is truncated: it ends at byte {tensor.start + tensor.nbytes} of {tensor.file.name}"] = (
-                None
-            )
-    return list(problems)
 
 
 def _main_dtype(found: Mapping[str, StoredTensor]) -> torch.dtype:
@@ -226,100 +176,3 @@ def _keep_stored_dtypes(model: HybridModel, found: Mapping[str, StoredTensor]) -
                 setattr(block.get_submodule(owner), leaf, kept)
     final = found["backbone.norm_f.weight"].dtype
     model.norm_f.weight = nn.Parameter(torch.empty_like(model.norm_f.weight, dtype=final))
-
-
-def _write_config(config: HybridConfig, main: torch.dtype, directory: Path) -> None:
-    values = config.to_hf() | {"torch_dtype": str(main).removeprefix("torch.")}
-    generation = {name: values[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    for name, content in (("config.json", values), ("generation_config.json", generation)):
-        (directory / name).write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _write_weights(sources: Mapping[str, Source], directory: Path, max_shard_bytes: int) -> None:
-    shards: list[dict[str, Source]] = [{}]
-    held = 0
-    for name, source in sources.items():
-        nbytes = torch.Size(source.shape).numel() * source.dtype.itemsize
-        if held and held + nbytes > max_shard_bytes:
-            shards.append({})
-            held = 0
-        shards[-1][name] = source
-        held += nbytes
-    weight_map, total = {}, 0
-    for number, shard in enumerate(shards, 1):
-        file = WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        total += write_file(directory / file, shard)
-        weight_map.update(dict.fromkeys(shard, file))
-    if len(shards) > 1:
-        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
-
-
-def _replace_directory(target: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a hidden folder, then give it the name of `target` in one step."""
-    if target.exists() and not (target / "config.json").is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise FileExistsError(f"{target} exists and is not a checkpoint (it has no config.json); choose another name")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        fresh = workplace / "new"
-        fresh.mkdir()
-        write(fresh)
-        for path in (*fresh.rglob("*"), fresh):
-            _flush(path)
-        if target.exists():
-            target.rename(workplace / "old")
-        fresh.rename(target)
-        _flush(target.parent)
-    finally:
-        if (workplace / "old").exists() and not target.exists():
-            (workplace / "old").rename(target)
-        shutil.rmtree(workplace)
-
-
-def _copy_companions(origin: Path, fresh: Path) -> None:
-    """Small files that belong to a model: everything but its weights and what is written anew."""
-    ours = {"config.json", "generation_config.json", INDEX}
-    for file in origin.iterdir():
-        if file.is_file() and file.name not in ours and file.suffix not in (".safetensors", ".bin", ".pt"):
-            shutil.copyfile(file, fresh / file.name)
-
-
-def _shards(directory: Path) -> tuple[list[Path], dict[str, str]]:
-    """The files of the weights, and by tensor name where the index places it (empty for a single file)."""
-    if (directory / WEIGHTS).is_file():
-        return [directory / WEIGHTS], {}
-    if not (directory / INDEX).is_file():
-        raise FileNotFoundError(f"{directory} has neither {WEIGHTS} nor {INDEX}")
-    weight_map = _read_json(directory / INDEX).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise ValueError(f"{directory / INDEX} has no weight_map")
-    names = sorted({str(name) for name in weight_map.values()})
-    strange = [name for name in names if Path(name).name != name]
-    if strange:
-        raise ValueError(f"{directory / INDEX} names shards outside its folder: {strange}")
-    absent = [name for name in names if not (directory / name).is_file()]
-    if absent:
-        raise FileNotFoundError(f"{directory / INDEX} names shards that are not there: {absent}")
-    return [directory / name for name in names], weight_map
-
-
-def _read_json(file: Path) -> dict[str, object]:
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist")
-    try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} must hold a JSON object")
-    return content
-
-
-def _flush(path: Path) -> None:
-    """Force a file or directory to disk, so that a rename never overtakes its content."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

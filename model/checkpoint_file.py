@@ -1,9 +1,8 @@
-"""One safetensors file: its header checked byte by byte, its tensors moved between disk and memory without a copy.
+"""One safetensors file: its header checked byte by byte, its tensors written from memory without a copy.
 
 A file is: length n of the header (8 bytes, little endian) | header (JSON, n bytes) | tensors, one after the other. A
-tensor that lies in memory as it lies on disk is read straight into its place (`preadv`) and written straight from it
-(`pwritev`); any other goes through a buffer of one thread, a piece at a time. Pieces are shared out among threads:
-neither system calls nor conversions hold Python's lock. Format: github.com/huggingface/safetensors, README.
+tensor that lies in memory as it is to lie on disk is written straight from there; any other goes through a buffer of
+one thread, a piece at a time. `checkpoint_read` reads. Format: github.com/huggingface/safetensors, README.
 """
 
 from __future__ import annotations
@@ -11,14 +10,17 @@ from __future__ import annotations
 import json
 import math
 import os
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from model import checkpoint_pieces
+from model.checkpoint_pieces import byte_view, read_at, row_pieces, share_out, staging, write_at
+from model.kernels.native.moving import copy_turned, turns
 
 DTYPES = {
     "F64": torch.float64,
@@ -35,10 +37,7 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
-PIECE_BYTES = 1 << 24
-_FEW_BYTES = 1 << 22
 _MAX_HEADER = 100_000_000
-_MAX_THREADS = 8
 
 
 class StoredTensor(NamedTuple):
@@ -64,7 +63,7 @@ class Source(Protocol):
     @property
     def dtype(self) -> torch.dtype: ...
     @property
-    def splits(self) -> bool: ...
+    def piece_bytes(self) -> int: ...  # that many are best produced at a time
     def rows(self, first: int, last: int) -> Tensor: ...
 
 
@@ -76,34 +75,46 @@ class TensorSource:
         self.shape, self.dtype = tuple(tensor.shape), dtype or tensor.dtype
 
     @property
-    def splits(self) -> bool:
-        # A transposed matrix is turned fastest whole.
-        return self.tensor.is_contiguous() or self.tensor.nbytes > 4 * PIECE_BYTES
+    def piece_bytes(self) -> int:
+        if self._is_ready or self.tensor.device.type != "cpu":
+            return checkpoint_pieces.PIECE_BYTES
+        if self.tensor.is_contiguous() or turns(self.tensor.dtype, self.dtype):
+            return checkpoint_pieces.CACHED_BYTES
+        return checkpoint_pieces.whole_or_piece(self.tensor.nbytes)
+
+    @property
+    def _is_ready(self) -> bool:
+        tensor = self.tensor
+        return tensor.device.type == "cpu" and tensor.dtype == self.dtype and tensor.is_contiguous()
 
     def rows(self, first: int, last: int) -> Tensor:
         """Rows first..last as contiguous numbers on the CPU: a view where they lie so already."""
         part = self.tensor[first:last] if self.tensor.dim() else self.tensor
-        if part.device.type == "cpu" and part.dtype == self.dtype and part.is_contiguous():
+        if self._is_ready:
             return part
-        return staging(self.dtype, tuple(part.shape)).copy_(part)
+        made = staging(self.dtype, tuple(part.shape))
+        turned = part.dim() == 2 and not part.is_contiguous()
+        return made if turned and copy_turned(part.t(), made) else made.copy_(part)
 
 
 class StoredSource:
     """A tensor of another file, to be stored in `dtype` (None: as it is)."""
 
-    splits = True
-
     def __init__(self, stored: StoredTensor, dtype: torch.dtype | None = None) -> None:
         assert stored.dtype is not None
         self.stored, self.shape, self.dtype = stored, stored.shape, dtype or stored.dtype
+
+    @property
+    def piece_bytes(self) -> int:
+        return checkpoint_pieces.CACHED_BYTES
 
     def rows(self, first: int, last: int) -> Tensor:
         assert self.stored.dtype is not None
         found = staging(self.stored.dtype, (last - first, *self.shape[1:]) if self.shape else ())
         row = self.stored.nbytes // max(1, self.shape[0] if self.shape else 1)
         with open(self.stored.file, "rb", buffering=0) as file:
-            _read(file.fileno(), byte_view(found), self.stored.start + first * row, self.stored.file)
-        return found if found.dtype == self.dtype else found.to(self.dtype)
+            read_at(file.fileno(), byte_view(found), self.stored.start + first * row, self.stored.file)
+        return found if found.dtype == self.dtype else staging(self.dtype, found.shape, "converted").copy_(found)
 
 
 def read_header(file: Path) -> dict[str, StoredTensor]:
@@ -138,26 +149,6 @@ def unreadable(file: Path, why: str) -> ValueError:
     return ValueError(f"{file} is not a readable safetensors file: {why}")
 
 
-def read_into(pairs: Iterable[tuple[StoredTensor, Tensor]], threads: int | None = None) -> None:
-    """Fill each target, of the stored shape but any dtype, device and order, from disk.
-
-    Raises OSError that names the file when it cannot be read to the end.
-    """
-    handles: dict[Path, int] = {}
-    tasks: list[Callable[[], None]] = []
-    total = 0
-    try:
-        for stored, target in pairs:
-            if stored.file not in handles:
-                handles[stored.file] = os.open(stored.file, os.O_RDONLY)
-            tasks += _reads(handles[stored.file], stored, target.detach())
-            total += stored.nbytes
-        _share_out(tasks, total, threads)
-    finally:
-        for handle in handles.values():
-            os.close(handle)
-
-
 def write_file(file: Path, sources: Mapping[str, Source], threads: int | None = None) -> int:
     """Write header and tensors and force them to disk; returns the bytes of the tensors.
 
@@ -180,8 +171,8 @@ def write_file(file: Path, sources: Mapping[str, Source], threads: int | None = 
     try:
         data = 8 + len(raw)
         os.posix_fallocate(handle, 0, data + end)  # a full disk is noticed here, before anything is written
-        _write(handle, memoryview(len(raw).to_bytes(8, "little") + raw), 0)
-        _share_out([task for source, start in spans for task in _writes(handle, source, data + start)], end, threads)
+        write_at(handle, memoryview(len(raw).to_bytes(8, "little") + raw), 0)
+        share_out([task for source, start in spans for task in _writes(handle, source, data + start)], end, threads)
         os.fsync(handle)
     except OSError as error:
         error.filename = error.filename or str(file)  # a handle has no name of its own to tell
@@ -189,24 +180,6 @@ def write_file(file: Path, sources: Mapping[str, Source], threads: int | None = 
     finally:
         os.close(handle)
     return end
-
-
-def byte_view(tensor: Tensor) -> memoryview:
-    """The bytes of a contiguous CPU tensor, shared with it."""
-    view: memoryview = tensor.detach().reshape(-1).view(torch.uint8).numpy().data
-    return view
-
-
-_local = threading.local()
-
-
-def staging(dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
-    """A contiguous tensor in a buffer of this thread, overwritten by the next call."""
-    nbytes = math.prod(shape) * dtype.itemsize
-    buffer: Tensor | None = getattr(_local, "buffer", None)
-    if buffer is None or len(buffer) < nbytes:
-        buffer = _local.buffer = torch.empty(nbytes, dtype=torch.uint8)
-    return buffer[:nbytes].view(dtype).view(tuple(shape))
 
 
 def _stored(file: Path, entry: dict[str, object], data: int, size: int) -> StoredTensor:
@@ -222,82 +195,11 @@ def _stored(file: Path, entry: dict[str, object], data: int, size: int) -> Store
     return StoredTensor(file, stored_as, tuple(shape), data + first, last - first, data + last > size)
 
 
-def _reads(handle: int, stored: StoredTensor, target: Tensor) -> list[Callable[[], None]]:
-    """The pieces of one tensor, each as a call."""
-    if target.device.type == "cpu" and target.dtype == stored.dtype and target.is_contiguous():
-        view = byte_view(target)
-        starts = range(0, stored.nbytes, PIECE_BYTES)
-        return [
-            lambda at=at: _read(handle, view[at : at + PIECE_BYTES], stored.start + at, stored.file)  # type: ignore[misc]
-            for at in starts
-        ]
-    whole = not target.is_contiguous() and stored.nbytes <= 4 * PIECE_BYTES
-    return [
-        lambda rows=rows: _read_rows(handle, stored, target, *rows)  # type: ignore[misc]
-        for rows in _row_pieces(stored.shape, stored.nbytes, whole)
-    ]
-
-
-def _read_rows(handle: int, stored: StoredTensor, target: Tensor, first: int, last: int) -> None:
-    assert stored.dtype is not None
-    part = target[first:last] if target.dim() else target
-    found = staging(stored.dtype, tuple(part.shape))
-    row = stored.nbytes // max(1, stored.shape[0] if stored.shape else 1)
-    _read(handle, byte_view(found), stored.start + first * row, stored.file)
-    with torch.no_grad():
-        if part.dim() == 2 and not part.is_contiguous() and part.t().is_contiguous():
-            # torch turns a matrix in blocks where dtypes agree and what it writes is contiguous.
-            part, found = part.t(), found.to(part.dtype).t()
-        part.copy_(found)
-
-
 def _writes(handle: int, source: Source, start: int) -> list[Callable[[], None]]:
     nbytes = math.prod(source.shape) * source.dtype.itemsize
     row = nbytes // max(1, source.shape[0] if source.shape else 1)
 
     def write(first: int, last: int) -> None:
-        _write(handle, byte_view(source.rows(first, last)), start + first * row)
+        write_at(handle, byte_view(source.rows(first, last)), start + first * row)
 
-    return [
-        lambda rows=rows: write(*rows)  # type: ignore[misc]
-        for rows in _row_pieces(source.shape, nbytes, not source.splits)
-    ]
-
-
-def _row_pieces(shape: tuple[int, ...], nbytes: int, whole: bool) -> list[tuple[int, int]]:
-    """Runs of rows of about PIECE_BYTES."""
-    if not nbytes:
-        return []
-    count = shape[0] if shape else 1
-    step = count if whole else max(1, PIECE_BYTES * count // nbytes)
-    return [(first, min(first + step, count)) for first in range(0, count, step)]
-
-
-def _share_out(tasks: Sequence[Callable[[], None]], total: int, threads: int | None) -> None:
-    count = threads or (1 if total < _FEW_BYTES else min(_MAX_THREADS, os.cpu_count() or 1))
-    if count == 1:
-        for task in tasks:
-            task()
-        return
-    with ThreadPoolExecutor(count, thread_name_prefix="checkpoint") as pool:
-        futures = [pool.submit(task) for task in tasks]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _read(handle: int, view: memoryview, start: int, file: Path) -> None:
-    while len(view):
-        count = os.preadv(handle, [view], start)
-        if not count:
-            raise OSError(f"{file} ended at byte {start} while it was read, {len(view)} bytes too early")
-        view, start = view[count:], start + count
-
-
-def _write(handle: int, view: memoryview, start: int) -> None:
-    while len(view):
-        count = os.pwrite(handle, view, start)
-        view, start = view[count:], start + count
+    return [partial(write, first, last) for first, last in row_pieces(source.shape, nbytes, source.piece_bytes)]

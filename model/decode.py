@@ -2,7 +2,8 @@
 
 At this size a step costs what its operations cost to launch, so weights that are used together are joined beforehand,
 states are updated where they lie, and few experts are cheaper computed all than sorted. A plan holds the joined
-weights; it is rebuilt when a parameter has been changed in place since (through `.data` this goes unseen).
+weights; it is rebuilt when a parameter has been changed in place since (through `.data` this goes unseen). On a GPU the
+steps run as captured graphs (`decode_graph`), whose joined weights are made again where they lie.
 """
 
 from __future__ import annotations
@@ -45,10 +46,12 @@ class Batch(NamedTuple):
     kv_rows: Tensor  # [B * Hkv]
     visible: Tensor | None  # [B, 1] cached positions a query may read, the new one included; None: all `reach` of them
     reach: int  # the largest of them
+    whose: Tensor | None = None  # [B] on the device: conv and ssm are the whole cache, row b continues state whose[b]
 
 
 class Step(Protocol):
     def __call__(self, hidden: Tensor, batch: Batch) -> Tensor: ...
+    def refresh(self) -> None: ...
 
 
 class DecodePlan:
@@ -66,7 +69,7 @@ class DecodePlan:
         self._embeddings, self._norm, self._head = embeddings.weight, norm_f.weight, lm_head.weight
         self._moe = [block.mixer for block in blocks if isinstance(block.mixer, MoEMixer)]
         self._native = native.decode_plan(embeddings, blocks, norm_f, self._eps, lm_head)
-        self._blocks, self._steps = blocks, None if self._native else _build_steps(blocks)
+        self._blocks, self._steps = blocks, None if self._native else build_steps(blocks)
 
     def is_current(self) -> bool:
         return self._fingerprint == self._state_of_weights()
@@ -82,13 +85,13 @@ class DecodePlan:
         if self._native is not None and self._native_serves(token_ids, cache):
             return self._step_native(self._native, token_ids, cache, index)
         if self._steps is None:
-            self._steps = _build_steps(self._blocks)
+            self._steps = build_steps(self._blocks)
         batch = _gather(cache, index)
         hidden = self._embeddings.index_select(0, token_ids)
         for step in self._steps:
             hidden = step(hidden, batch)
         _scatter(batch)
-        logits = product(_rms_norm(hidden, self._norm, self._eps), self._head)
+        logits = product(rms_norm_step(hidden, self._norm, self._eps), self._head)
         return logits if logits.dtype == torch.float64 else logits.float()
 
     def _native_serves(self, token_ids: Tensor, cache: StateCache) -> bool:
@@ -110,7 +113,7 @@ class DecodePlan:
         return out if plan.has_head else product(out, self._head)
 
 
-def _build_steps(blocks: Sequence[Block]) -> list[Step]:
+def build_steps(blocks: Sequence[Block]) -> list[Step]:
     steps: list[Step] = []
     mamba = attention = 0
     for block in blocks:
@@ -156,18 +159,26 @@ def _scatter(batch: Batch) -> None:
 
 class MambaStep:
     def __init__(self, block: Block, mixer: MambaMixer, layer: int) -> None:
-        self.layer, self.eps, self.shape, self.sizes = layer, block.eps, mixer.shape, mixer.sizes
+        self.mixer, self.layer, self.eps, self.shape, self.sizes = mixer, layer, block.eps, mixer.shape, mixer.sizes
         self.norm, self.gate_norm = block.norm.weight, mixer.norm.weight
         self.in_proj, self.out_proj = mixer.in_proj.weight, mixer.out_proj.weight
         self.taps, self.bias = mixer.conv1d.weight, mixer.conv1d.bias
+        self.A, self.D, self.dt_bias = self._made()
+
+    def _made(self) -> tuple[Tensor, Tensor, Tensor]:
+        mixer = self.mixer
         wide = torch.promote_types(mixer.A_log.dtype, torch.float32)
-        self.A, self.D, self.dt_bias = -torch.exp(mixer.A_log.to(wide)), mixer.D.to(wide), mixer.dt_bias.to(wide)
+        return -torch.exp(mixer.A_log.to(wide)), mixer.D.to(wide), mixer.dt_bias.to(wide)
+
+    def refresh(self) -> None:
+        """Parameters were changed in place: what is made of them follows, where it lies."""
+        _follow((self.A, self.D, self.dt_bias), self._made())
 
     def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
-        z, xBC, dt = product(_rms_norm(hidden, self.norm, self.eps), self.in_proj).split(self.sizes, -1)
-        stream = causal_conv_step(xBC, batch.conv[self.layer], self.taps, self.bias)
+        z, xBC, dt = product(rms_norm_step(hidden, self.norm, self.eps), self.in_proj).split(self.sizes, -1)
+        stream = causal_conv_step(xBC, batch.conv[self.layer], self.taps, self.bias, batch.whose)
         rate = F.softplus(dt.to(self.A.dtype) + self.dt_bias)
-        y = ssd_step(stream, rate, self.A, self.D, self.shape, batch.ssm[self.layer])
+        y = ssd_step(stream, rate, self.A, self.D, self.shape, batch.ssm[self.layer], slots=batch.whose)
         return product_add(hidden, self._gated_norm(y, z), self.out_proj)
 
     def _gated_norm(self, y: Tensor, z: Tensor) -> Tensor:
@@ -184,8 +195,12 @@ class AttentionStep:
         self.qkv_proj, self.o_proj = mixer.qkv_proj.weight, mixer.o_proj.weight
 
     def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
-        q, k, v = self.shape.split(product(_rms_norm(hidden, self.norm, self.eps), self.qkv_proj))
+        q, k, v = self.shape.split(product(rms_norm_step(hidden, self.norm, self.eps), self.qkv_proj))
         batch.cache.write_kv(self.layer, batch.kv_rows, k, v)
+        if batch.whose is not None:
+            held = batch.cache.keys[self.layer], batch.cache.values[self.layer]
+            assert batch.visible is not None
+            return product_add(hidden, attend_cached(q[:, None], *held, batch.visible, batch.whose)[:, 0], self.o_proj)
         keys, values = self._cached(batch.cache.keys, batch), self._cached(batch.cache.values, batch)
         if batch.visible is None and not q.is_cuda:
             return product_add(hidden, self._attend_all(q, keys, values), self.o_proj)
@@ -194,6 +209,9 @@ class AttentionStep:
             visible = torch.full((len(q), 1), batch.reach, device=q.device)
         out = attend_cached(q[:, None], keys, values, visible)
         return product_add(hidden, out[:, 0], self.o_proj)
+
+    def refresh(self) -> None:
+        """Nothing here is made of parameters."""
 
     def _attend_all(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """As `attend_cached` where every sequence is equally long: nothing to hide. q [B, Hq, dh] -> [B, Hq dh]."""
@@ -220,18 +238,25 @@ class DenseMoEStep:
         self.eps, self.norm, self.mixer = block.eps, block.norm.weight, mixer
         self.top_k, self.scale, self.normalise = mixer.top_k, mixer.scale, mixer.normalise
         self.bias = mixer.gate.e_score_correction_bias
-        experts, shared = mixer.experts, mixer.shared_experts
+        experts = mixer.experts
         self.num_experts, self.units = experts.up_proj.shape[:2]
         wide = (
             experts.up_proj.dtype in (torch.float32, torch.float64) and mixer.gate.weight.dtype == experts.up_proj.dtype
         )
         self.gate = None if wide else mixer.gate.weight
-        up = (*((mixer.gate.weight,) if wide else ()), experts.up_proj.flatten(0, 1), shared.up_proj.weight)
-        self.up = torch.cat(up)
-        self.down = torch.cat((experts.down_proj.flatten(0, 1).t(), shared.down_proj.weight), 1)
+        self.up, self.down = self._made()
+
+    def _made(self) -> tuple[Tensor, Tensor]:
+        experts, shared, gate = self.mixer.experts, self.mixer.shared_experts, self.mixer.gate.weight
+        up = (*((gate,) if self.gate is None else ()), experts.up_proj.flatten(0, 1), shared.up_proj.weight)
+        return torch.cat(up), torch.cat((experts.down_proj.flatten(0, 1).t(), shared.down_proj.weight), 1)
+
+    def refresh(self) -> None:
+        """Parameters were changed in place: the joined ones follow, where they lie."""
+        _follow((self.up, self.down), self._made())
 
     def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
-        x = _rms_norm(hidden, self.norm, self.eps)
+        x = rms_norm_step(hidden, self.norm, self.eps)
         if self.mixer.control.asks:
             return self.mixer.forward(x, hidden)
         both = product(x, self.up)
@@ -252,11 +277,20 @@ class SparseMoEStep:
     def __init__(self, block: Block, mixer: MoEMixer) -> None:
         self.eps, self.norm, self.mixer = block.eps, block.norm.weight, mixer
 
+    def refresh(self) -> None:
+        """Nothing here is made of parameters."""
+
     def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
-        return self.mixer.forward(_rms_norm(hidden, self.norm, self.eps), hidden)
+        return self.mixer.forward(rms_norm_step(hidden, self.norm, self.eps), hidden)
 
 
-def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+def _follow(held: Sequence[Tensor], made: Sequence[Tensor]) -> None:
+    for old, new in zip(held, made, strict=True):
+        if old.data_ptr() != new.data_ptr():  # else it is the parameter itself
+            old.copy_(new)
+
+
+def rms_norm_step(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     if x.dtype in (torch.float32, torch.float64) and weight.dtype == x.dtype:
         # Half the calls of F.rms_norm, which torch composes on a CPU.
         size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model import decode_graph
 from model.cache import StateCache
 from model.config import HybridConfig
 from model.decode import DecodePlan
@@ -53,6 +54,7 @@ class HybridModel(nn.Module):
         if self.device.type == "cpu":
             library(dtype)  # compiled now if need be, not under the first request
         self._decode_plan: DecodePlan | None = None
+        self._decode_graphs: decode_graph.DecodeGraphs | None = None
         self._recomputed_kinds: frozenset[str] = frozenset()
 
     @property
@@ -149,13 +151,26 @@ class HybridModel(nn.Module):
 
         A run of consecutive slots is fastest: its states are then updated where they lie.
         """
+        if decode_graph.wanted(cache) and len(token_ids):
+            index = cache.slot_index(slots)
+            if token_ids.shape == index.shape and (graphs := self._graphs()).serves():
+                logits = graphs.step(token_ids, cache, index)
+                if logits is not None:
+                    return logits
         if self._decode_plan is None or not self._decode_plan.is_current():
             self._decode_plan = DecodePlan(self.config, self.embeddings, list(self.blocks()), self.norm_f, self.lm_head)
         return self._decode_plan.step(token_ids, cache, slots)
 
+    def _graphs(self) -> decode_graph.DecodeGraphs:
+        """The captured steps; whose memory they name they watch themselves."""
+        if self._decode_graphs is None:
+            ends, eps = (self.norm_f, self.lm_head), self.config.layer_norm_epsilon
+            self._decode_graphs = decode_graph.DecodeGraphs(self.embeddings, list(self.blocks()), *ends, eps)
+        return self._decode_graphs
+
     def forget_plan(self) -> None:
         """Parameters were given other memory, which `decode` does not see by itself: join the weights again."""
-        self._decode_plan = None
+        self._decode_plan = self._decode_graphs = None
 
     def layout(self, token_ids: Tensor, cu_seqlens: Tensor) -> PackedLayout:
         """The index maps of these sequences."""

@@ -33,6 +33,8 @@ SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s
 """Where text is cut before pairs are merged, as in the released tokenizer's family: a word takes one mark before it,
 marks take the line breaks after them, every digit stands alone. Markup such as `</name>` and a line end stays short."""
 
+_NAMELESS = "\ufffd".encode()
+
 
 class Tokenizer:
     """A `tokenizer.json` (BPE, byte-level) with a chat template.
@@ -145,12 +147,17 @@ class Tokenizer:
             run.clear()
         return ids + self._encode_plain("".join(run))
 
-    def decode(self, ids: Sequence[int], skip_special: bool = False) -> str:
+    def decode(self, ids: Sequence[int], skip_special: bool = False, *, sampled: bool = False) -> str:
         """Text of `ids`; bytes that are not UTF-8 become U+FFFD. `skip_special` drops special tokens, not tags."""
-        return b"".join(self.token_bytes(i, skip_special) for i in ids).decode(errors="replace")
+        return b"".join(self.token_bytes(i, skip_special, sampled=sampled) for i in ids).decode(errors="replace")
 
-    def token_bytes(self, token: int, skip_special: bool = False) -> bytes:
-        """The bytes one id stands for. Raises ValueError for an id outside the vocabulary."""
+    def token_bytes(self, token: int, skip_special: bool = False, *, sampled: bool = False) -> bytes:
+        """The bytes one id stands for. Raises ValueError for an id outside the vocabulary.
+
+        With `sampled` an id beyond it is U+FFFD: a model may have more ids than its tokenizer names, and draw them.
+        """
+        if sampled and token >= len(self._bytes):
+            return _NAMELESS
         if not 0 <= token < len(self._bytes):
             raise ValueError(f"token id {token} is outside the vocabulary of {len(self._bytes)}")
         return b"" if skip_special and token in self._special else self._bytes[token]
@@ -160,7 +167,7 @@ class Tokenizer:
 
 
 class StreamDecoder:
-    """Decodes ids one at a time and gives out text only once its characters are complete."""
+    """Decodes sampled ids one at a time and gives out text only once its characters are complete."""
 
     def __init__(self, tokenizer: Tokenizer, skip_special: bool = False):
         self._tokenizer = tokenizer
@@ -169,7 +176,7 @@ class StreamDecoder:
 
     def push(self, token: int) -> str:
         """The text that became complete with this token, possibly empty."""
-        return self._utf8.decode(self._tokenizer.token_bytes(token, self._skip_special))
+        return self._utf8.decode(self._tokenizer.token_bytes(token, self._skip_special, sampled=True))
 
     def flush(self) -> str:
         """What is left at the end: U+FFFD for a character that never became complete, else nothing."""

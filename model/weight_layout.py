@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.checkpoint_file import byte_view
 from model.checkpoint_names import state_tensors
+from model.kernels.native.moving import crc32
 from model.stack import HybridModel
 
 _ALIGNMENT = 64
@@ -101,7 +101,7 @@ def _checksum(tensor: Tensor) -> str:
     if not dense.is_contiguous():
         order, dense = list(range(flat.dim())), flat.contiguous()
     head = f"{flat.dtype} {tuple(flat.shape)} {order}".encode()
-    return f"{zlib.crc32(byte_view(dense.cpu()), zlib.crc32(head)):08x}"
+    return f"{crc32(dense.cpu().view(-1).view(torch.uint8), zlib.crc32(head)):08x}"
 
 
 def _blocks(model: HybridModel) -> list[tuple[Tensor, int]]:

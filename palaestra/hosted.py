@@ -23,13 +23,16 @@ START_TIMEOUT_S = 60.0
 
 
 class AppHost:
-    """Builds an app in a thread of its own and serves it until it is closed, or its process ends."""
+    """Builds an app in a thread of its own and serves it until it is closed, or its process ends.
 
-    def __init__(self, build: Callable[[], web.Application], port: int = 0) -> None:
+    Raises `Unavailable` where that takes more than `ready_s`.
+    """
+
+    def __init__(self, build: Callable[[], web.Application], port: int = 0, ready_s: float = START_TIMEOUT_S) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True)
         self._thread.start()
-        self._served: Served = self._run(self._start(build, port), START_TIMEOUT_S)
+        self._served: Served = self._run(self._start(build, port), ready_s)
 
     @staticmethod
     async def _start(build: Callable[[], web.Application], port: int) -> Served:

@@ -13,10 +13,11 @@ import msgspec
 import torch
 
 from palaestra.hosted import AppHost
-from palaestra.policies import SERVING, served_app
+from palaestra.policies import READY_S, SERVING, served_app
 from policy_server.config import PolicyConfig
+from trainer.build import build_learner
 from trainer.config import Recipe
-from trainer.learner import Learner, build_learner
+from trainer.learner import Learner
 from trainer.sharded_learner import ShardedLearner, build_sharded_learner
 
 
@@ -61,7 +62,7 @@ def place_sharded_learner(recipe: Recipe, num_threads: int, directory: str) -> P
 
 
 class PolicyHost(AppHost):
-    """The policy server."""
+    """The policy server. It has as long to read its checkpoint as one that is started by hand."""
 
     def __init__(self, settings: PolicyConfig, port: int = 0) -> None:
-        super().__init__(partial(served_app, settings), port)
+        super().__init__(partial(served_app, settings), port, READY_S)

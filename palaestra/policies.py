@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from policy_server.config import PolicyConfig
 
 
+READY_S = 600.0
+"""A large checkpoint takes its time to be read, and replicas read at the same time."""
+
 SERVING = "serving.json"
 """Beside a checkpoint: settings of the policy server that belong to the model, such as whether it learnt to think."""
 

@@ -27,8 +27,26 @@ def refuse_what_cannot_run(recipe: Recipe, services: Services | None = None) -> 
             field="environment_actors",
             hint="--set environment_actors=0, or leave `--environments` and `--agent` out",
         )
+    _refuse_replicas(recipe, services)
     if recipe.policy.engine != "embedded" or recipe.policy.tp > 1:
         raise BadRequest("`train` starts the embedded engine, on one device", field="policy", hint="policy.engine")
+
+
+def _refuse_replicas(recipe: Recipe, services: Services | None) -> None:
+    if recipe.policy.replicas == 1:
+        return
+    if services is not None and services.policy:
+        raise BadRequest(
+            f"`policy.replicas` are started by the run, and its policy is served already at {services.policy}",
+            field="policy.replicas",
+            hint="--set policy.replicas=1",
+        )
+    if recipe.policy.transport == "in_process":
+        raise BadRequest(
+            "replicas are processes of their own: they do not see the learner's memory unless it is shared",
+            field="policy.transport",
+            hint="policy.transport=auto",
+        )
 
 
 def _refuse_layout(recipe: Recipe) -> None:
@@ -49,7 +67,7 @@ def _refuse_layout(recipe: Recipe) -> None:
         raise BadRequest("the `sft` arm is more warm start, which runs in one process", field="layout")
     if processes > 1 or recipe.layout.ep > 1:
         from model.checkpoint import read_config
-        from trainer.learner import model_config
+        from trainer.build import model_config
         from trainer.plan import spread
 
         config = read_config(Path(recipe.checkpoint)) if recipe.checkpoint else model_config(recipe)

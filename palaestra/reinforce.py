@@ -30,7 +30,7 @@ from trainer.journal import Journal
 from trainer.metrics import StoreWriter, TensorBoardWriter, WandbWriter, Writer
 
 if TYPE_CHECKING:
-    from palaestra.training import Line
+    from palaestra.line import Line
 
 log = logger("train")
 

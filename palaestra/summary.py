@@ -15,7 +15,7 @@ from palaestra.options import print_table
 from palaestra.report import write_report
 
 if TYPE_CHECKING:
-    from palaestra.training import Line
+    from palaestra.line import Line
     from trainer.evaluate import Evaluation
 
 SAMPLES = 6

@@ -188,6 +188,7 @@ def segment_of(prompt: Prompt, answer: Answer) -> TokenTrace:
             [np.full(num_added, NO_VERSION, np.int32), np.where(forced, np.int32(NO_VERSION), sample.versions)]
         ),
         spans=spans,
+        routed_experts=None if sample.routed_experts is None else sample.routed_experts[prompt.num_known :],
     )
 
 

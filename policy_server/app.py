@@ -16,12 +16,13 @@ from gym_core.serve import DOOR, deadline_s, harden, json_reply, read_json
 from gym_core.telemetry import Metrics
 from gym_core.tokens import FRAME_TYPE
 from model.tokenizer import Tokenizer
+from model.weight_layout import places_of
 from policy_server import chat_completions, completions, responses, streams
 from policy_server.answers import take_turn
 from policy_server.config import PolicyConfig
 from policy_server.echo import echo_of, unsampled
 from policy_server.engine import Engine
-from policy_server.params import refuse, require_model
+from policy_server.params import require_model
 from policy_server.prompts import Prompts
 from policy_server.requests import Backend, WeightHolder
 from policy_server.score import score, score_both
@@ -97,6 +98,7 @@ class Routes:
         app.router.add_post("/score", self.score)
         app.router.add_post("/weights", self.weights)
         app.router.add_post("/weights/body", self.weights_body)
+        app.router.add_get("/weights/bytes", self.weights_bytes)
         app.router.add_get("/weights/checksums", self.weights_checksums)
 
     async def responses(self, request: web.Request) -> web.StreamResponse:
@@ -108,7 +110,7 @@ class Routes:
         generate = responses.generate_request(params, self.config, self._deadline(request))
         turn = await take_turn(self.backend, self.prompts, conversation, generate)
         body = responses.response_object(turn, params, self.backend.model_name)
-        body = responses.with_echo(body, params, generate)
+        body = responses.with_echo(responses.with_logprobs(body, turn, params, self.prompts), params, generate)
         return await streams.replay_response(request, body) if params.stream else json_reply(body)
 
     async def _turn(self, request: web.Request) -> web.Response:
@@ -133,12 +135,12 @@ class Routes:
         require_model(params.model, self.backend.model_name)
         tokens = completions.prompts_of(params, self.prompts)
         generate = completions.generate_request(params, self.config, self._deadline(request))
-        if params.stream:
-            refuse(params, echo=(False,))
-            return await streams.stream_completion(request, self.backend, self.prompts, tokens, generate, params)
         echoes = None
         if params.echo:
             echoes = await echo_of(self.backend, tokens, self.prompts, params.logprobs is not None)
+        if params.stream:
+            asked = completions.Asked(tokens, generate, params, echoes)
+            return await streams.stream_completion(request, self.backend, self.prompts, asked)
         if params.echo and params.max_tokens == 0:
             results = unsampled(tokens, generate.n)
         else:
@@ -186,6 +188,9 @@ class Routes:
 
     async def weights_body(self, request: web.Request) -> web.Response:
         return json_reply(await receive(self._engine(), request))
+
+    async def weights_bytes(self, _: web.Request) -> web.Response:
+        return json_reply({"nbytes": places_of(self._engine().model)[1]})
 
     async def weights_checksums(self, _: web.Request) -> web.Response:
         version, checksums = await audit(self._engine())

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import msgspec
-
 from gym_core.errors import BadRequest
 from model.chat import tools_from_responses
 from policy_server.answers import Answer, Turn, fresh_id
 from policy_server.config import PolicyConfig
 from policy_server.constraints import calls_constraint, format_constraint, only_one
+from policy_server.logprob_list import logprob_list
 from policy_server.params import SamplingParams, num_alternatives, render_options
 from policy_server.prompts import Conversation, Prompts
 from policy_server.requests import GenerateRequest, Sample
@@ -106,12 +105,12 @@ def _choice(index: int, answer: Answer, turn: Turn, params: ChatParams, prompts:
     message = message_of(answer)
     choice: dict[str, Any] = {"index": index, "message": message, "finish_reason": answer.finish_reason}
     choice["stop_reason"] = answer.sample.stop_reason
-    choice["logprobs"] = None
-    if params.logprobs:
-        choice["logprobs"] = {"content": logprob_list(answer.sample, params, prompts), "refusal": None}
+    choice["logprobs"] = content_logprobs(answer.sample, params, prompts)
     if params.return_token_ids:
         message |= token_bundle(turn.prompt.token_ids, answer)
         choice["token_ids"] = answer.sample.token_ids.tolist()
+    if answer.sample.routed_experts is not None:
+        choice["routed_experts"] = answer.sample.routed_experts.tolist()
     return choice
 
 
@@ -132,24 +131,8 @@ def message_of(answer: Answer) -> dict[str, Any]:
     return message
 
 
-def logprob_list(sample: Sample, params: ChatParams, prompts: Prompts) -> list[dict[str, Any]]:
-    """Log-probabilities as the chat API lists them: one entry a token, with the alternatives that were asked for."""
-
-    def entry(token: int, logprob: float) -> dict[str, Any]:
-        data = prompts.tokenizer.token_bytes(token)
-        text = f"token_id:{token}" if params.return_tokens_as_token_ids else data.decode("utf-8", "replace")
-        return {"token": text, "logprob": logprob, "bytes": list(data)}
-
-    told = sample.top_logprobs or [[]] * len(sample.token_ids)
-    pairs = zip(sample.token_ids.tolist(), sample.logprobs.tolist(), told, strict=True)
-    return [
-        entry(token, logprob) | {"top_logprobs": [entry(*one) for one in others]} for token, logprob, others in pairs
-    ]
-
-
-def include_usage(params: ChatParams) -> bool:
-    """Whether a stream ends with a chunk of token counts."""
-    try:
-        return bool(msgspec.convert((params.stream_options or {}).get("include_usage") or False, bool))
-    except msgspec.ValidationError:
-        raise BadRequest("must be true or false", field="stream_options.include_usage") from None
+def content_logprobs(sample: Sample, params: ChatParams, prompts: Prompts) -> dict[str, Any] | None:
+    """The `logprobs` of a choice, where they are asked for."""
+    if not params.logprobs:
+        return None
+    return {"content": logprob_list(sample, prompts, as_ids=bool(params.return_tokens_as_token_ids)), "refusal": None}

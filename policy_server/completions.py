@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,21 @@ class CompletionParams(SamplingParams, kw_only=True):
     stream_options: dict[str, Any] | None = None
 
 
+@dataclass(slots=True, frozen=True)
+class Asked:
+    """A request as it is streamed: its prompts i64[t], sampling, and what of the prompts is repeated."""
+
+    prompts: list[np.ndarray]
+    generate: GenerateRequest
+    params: CompletionParams
+    echoes: list[Echo] | None = None
+
+    @property
+    def samples_nothing(self) -> bool:
+        """Whether only the prompts are wanted."""
+        return bool(self.params.echo) and self.params.max_tokens == 0
+
+
 def generate_request(params: CompletionParams, config: PolicyConfig, deadline_s: float) -> GenerateRequest:
     """Sampling of these create parameters. Raises `BadRequest` naming the field."""
     wanted = 1 if params.echo and params.max_tokens == 0 else params.max_tokens
@@ -56,7 +71,7 @@ def prompts_of(params: CompletionParams, prompts: Prompts) -> list[np.ndarray]:
 def _tokens(prompt: Any, field: str, prompts: Prompts) -> np.ndarray:
     if isinstance(prompt, str):
         return np.array(prompts.tokenizer.encode(prompt), np.int64)
-    if isinstance(prompt, list) and all(type(token) is int for token in prompt):
+    if isinstance(prompt, list) and all(type(token) is int and abs(token) < 1 << 31 for token in prompt):
         return np.array(prompt, np.int64)
     raise BadRequest("a prompt is text or a list of token ids", field=field)
 
@@ -127,6 +142,8 @@ def _choice(
             choice["policy_version"] = int(sample.versions[-1])
             if not sample.loss_mask.all():
                 choice["generation_loss_mask"] = sample.loss_mask.astype(int).tolist()
+    if sample.routed_experts is not None:
+        choice["routed_experts"] = sample.routed_experts.tolist()
     return choice
 
 
@@ -141,7 +158,7 @@ def logprob_columns(
     """Log-probabilities as the completions API has them: parallel columns; those of an echoed prompt come first."""
 
     def text(token: int) -> str:
-        return prompts.tokenizer.token_bytes(token).decode("utf-8", "replace")
+        return prompts.tokenizer.token_bytes(token, sampled=True).decode("utf-8", "replace")
 
     def name(token: int) -> str:
         return f"token_id:{token}" if params.return_tokens_as_token_ids else text(token)

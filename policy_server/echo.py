@@ -36,13 +36,16 @@ async def echo_of(backend: Backend, tokens: list[np.ndarray], prompts: Prompts, 
     return [Echo(prompts.text(ids), ids, found) for ids, found in zip(tokens, scores, strict=True)]
 
 
+NOTHING = Sample(
+    token_ids=np.zeros(0, np.int32),
+    logprobs=np.zeros(0, np.float32),
+    versions=np.zeros(0, np.int32),
+    finish_reason="length",
+    exact=False,
+)
+"""A sample of no tokens."""
+
+
 def unsampled(tokens: list[np.ndarray], n: int) -> list[GenerateResult]:
     """The results of a request that only wants its prompts back (`max_tokens` 0)."""
-    nothing = Sample(
-        token_ids=np.zeros(0, np.int32),
-        logprobs=np.zeros(0, np.float32),
-        versions=np.zeros(0, np.int32),
-        finish_reason="length",
-        exact=False,
-    )
-    return [GenerateResult(prompt_token_ids=ids, samples=[nothing] * n) for ids in tokens]
+    return [GenerateResult(prompt_token_ids=ids, samples=[NOTHING] * n) for ids in tokens]

@@ -22,8 +22,10 @@ from typing import Any
 import torch
 
 from gym_core.errors import BadRequest, Cancelled, DeadlineExceeded, PalaestraError, PolicyFault, Unavailable
+from model.weight_memory import OpenedMemories
 from policy_server.grammar import Grammars, Matcher
 from policy_server.requests import GenerateRequest, GenerateResult
+from policy_server.routed import require_experts
 from policy_server.runner import Runner
 from policy_server.scheduler import Job, Scheduler, check, deadline_of
 from policy_server.watch import TextStream
@@ -63,6 +65,7 @@ class Engine:
         grammars: Grammars | None = None,
     ) -> None:
         self.model, self.model_name, self.max_length = model, model_name, max_length
+        self.memories = OpenedMemories()
         self.vocab_size: int = model.config.vocab_size
         self._num_threads, self._grammars = num_threads, grammars
         self.make_cache = make_cache
@@ -130,6 +133,8 @@ class Engine:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[GenerateResult] = loop.create_future()
         prompt = check(request, self.max_length, self.vocab_size)
+        if request.routed_experts:
+            require_experts(self.model)
         room = self.max_length - len(prompt)
         grammar = await self._grammar(request)
         job = Job(

@@ -136,7 +136,7 @@ def _inner_events(index: int, item: dict[str, Any]) -> list[tuple[str, dict[str,
     events: list[tuple[str, dict[str, Any]]] = []
     for number, part in enumerate(parts):
         at = where | {key: number}
-        extra: dict[str, Any] = {"logprobs": []} if name == "output_text" else {}
+        extra: dict[str, Any] = {"logprobs": part.get("logprobs", [])} if name == "output_text" else {}
         events += [
             (f"response.{part_name}.added", at | {"part": part | {"text": ""}}),
             (f"response.{name}.delta", at | {"delta": part["text"]} | extra),

@@ -60,7 +60,7 @@ def slots_within(config: PolicyConfig, model: HybridConfig, dtype: torch.dtype) 
     if config.cache_mb is None:
         return config.num_slots, config.num_prefixes
     each = slot_bytes(model, config.max_length, dtype)
-    fit = (config.cache_mb << 20) // each
+    fit = (config.cache_mb << 20) // each - config.device.startswith("cuda")  # one more there for captured steps
     if fit < 1:
         raise BadRequest(
             f"one sample of {config.max_length} tokens takes {each / 2**20:.1f} MB, cache_mb is {config.cache_mb}",

@@ -29,6 +29,7 @@ class SamplingParams(msgspec.Struct, kw_only=True):
     priority: int | None = None
     stream: bool | None = None
     return_token_ids: bool | None = None
+    return_routed_experts: bool | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
@@ -59,6 +60,7 @@ class SamplingParams(msgspec.Struct, kw_only=True):
             logit_bias=_biases(self.logit_bias),
             constraint=guided_constraint(self.guided_json, self.structured_outputs),
             thinking_budget=self.thinking_token_budget,
+            routed_experts=bool(self.return_routed_experts),
         )
 
 
@@ -77,6 +79,14 @@ def num_alternatives(wanted: int | None, field: str) -> int:
     if wanted is not None and not 0 <= wanted <= MAX_ALTERNATIVES:
         raise BadRequest(f"must be 0 to {MAX_ALTERNATIVES}, not {wanted}", field=field)
     return wanted or 0
+
+
+def include_usage(stream_options: Mapping[str, Any] | None) -> bool:
+    """Whether a stream ends with a chunk of token counts. Raises `BadRequest` for a value that says neither."""
+    found = (stream_options or {}).get("include_usage")
+    if found is not None and not isinstance(found, bool):
+        raise BadRequest("must be true or false", field="stream_options.include_usage")
+    return bool(found)
 
 
 def require_model(name: str | None, served: str) -> None:

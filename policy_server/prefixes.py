@@ -19,11 +19,12 @@ from torch import Tensor
 
 @dataclass(slots=True, frozen=True)
 class Prefix:
-    """State after `num_tokens` tokens; hidden [D] of the last one where it is known."""
+    """State after `num_tokens` tokens; hidden [D] of the last one and their routed experts where those are known."""
 
     slot: int
     num_tokens: int
     hidden: Tensor | None = None
+    experts: np.ndarray | None = None
 
 
 def key_of(tokens: np.ndarray) -> bytes:
@@ -62,12 +63,12 @@ class PrefixCache:
             self._entries.move_to_end(key)
         return found
 
-    def put(self, tokens: np.ndarray, hidden: Tensor | None = None) -> int | None:
+    def put(self, tokens: np.ndarray, hidden: Tensor | None = None, experts: np.ndarray | None = None) -> int | None:
         """The slot into which the caller now has to copy the state after `tokens`; None when there is nothing to do."""
         key = key_of(tokens)
         if key in self._entries or (slot := self.take()) is None:
             return None
-        self._entries[key] = Prefix(slot, len(tokens), hidden)
+        self._entries[key] = Prefix(slot, len(tokens), hidden, experts)
         return slot
 
     def take(self) -> int | None:

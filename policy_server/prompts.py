@@ -155,7 +155,7 @@ class Prompts:
 
     def text(self, token_ids: np.ndarray) -> str:
         """Text of sampled tokens without special ones."""
-        return self.tokenizer.decode(token_ids.tolist(), skip_special=True)
+        return self.tokenizer.decode(token_ids.tolist(), skip_special=True, sampled=True)
 
     def decoder(self) -> StreamDecoder:
         """A stream decoder that drops special tokens."""

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from policy_server.prefixes import PrefixCache, key_of
+from policy_server.routed import Recorder
 from policy_server.scheduler import Job, Sequence
 
 _MIN_SHARED = 32
@@ -29,6 +30,7 @@ class Reading:
     """A prompt and the samples that wait for it; it is read into the first one's slot.
 
     `done` tokens are there (None: not begun); the state after the first `shared` is kept for others (0: none).
+    `experts` i16[t, layers, k] of its tokens, as far as somebody asked for them.
     """
 
     prompt: np.ndarray
@@ -36,6 +38,7 @@ class Reading:
     done: int | None = None
     shared: int = 0
     num_cached: int = 0
+    experts: np.ndarray | None = None
 
     @property
     def slot(self) -> int:
@@ -44,6 +47,10 @@ class Reading:
     @property
     def rest(self) -> int:
         return len(self.prompt) - (self.done or 0)
+
+    @property
+    def wants_experts(self) -> bool:
+        return any(sequence.experts is not None for sequence in self.sequences)
 
 
 Ready = list[tuple[list[Sequence], Tensor]]
@@ -59,6 +66,7 @@ class Reader:
         self._most, self._alone = most, alone
         self._device = next(model.parameters()).device
         self._readings: dict[bytes, Reading] = {}
+        self._recorder = Recorder(model)
 
     @property
     def room(self) -> int:
@@ -108,7 +116,7 @@ class Reader:
     def restart(self) -> None:
         """What was read is of older weights: read it again."""
         for reading in self._readings.values():
-            reading.done = None
+            reading.done = reading.experts = None
 
     def _pieces(self, left: int, ready: Ready) -> list[tuple[Reading, int]]:
         """What to compute next: (reading, tokens) of `left` in all."""
@@ -139,6 +147,8 @@ class Reader:
         reading.num_cached = 0 if known is None else known.num_tokens
         for sequence in reading.sequences:
             sequence.job.num_cached = reading.num_cached
+        if known is not None and known.experts is not None and reading.wants_experts:
+            self._note(reading, 0, known.experts)
         if known is not None and known.hidden is not None:
             self.cache.fork(known.slot, [sequence.slot for sequence in reading.sequences])
             self._settle(reading, known.hidden, ready)
@@ -163,13 +173,22 @@ class Reader:
         parts = [reading.prompt[reading.done or 0 :][:count] for reading, count in pieces]
         edges = np.cumsum([0, *(len(part) for part in parts)])
         self.num_read += int(edges[-1])
-        hidden: Tensor = self.model.prefill(
-            torch.from_numpy(np.concatenate(parts)).to(self._device),
-            torch.from_numpy(edges).to(self._device),
-            self.cache,
-            [reading.slot for reading, _ in pieces],
+        tokens, bounds = (torch.from_numpy(part).to(self._device) for part in (np.concatenate(parts), edges))
+        slots = [reading.slot for reading, _ in pieces]
+        hidden, experts = self._recorder.run(
+            any(reading.wants_experts for reading, _ in pieces),
+            lambda: self.model.prefill(tokens, bounds, self.cache, slots),
         )
+        if experts is not None:
+            for (reading, _), part in zip(pieces, np.split(experts, edges[1:-1]), strict=True):
+                self._note(reading, reading.done or 0, part)
         return hidden
+
+    def _note(self, reading: Reading, at: int, experts: np.ndarray) -> None:
+        """Write down where the tokens from `at` on were sent."""
+        if reading.experts is None:
+            reading.experts = self._recorder.blank(len(reading.prompt))
+        reading.experts[at : at + len(experts)] = experts
 
     def _move(self, reading: Reading, count: int, hidden: Tensor, ready: Ready) -> None:
         assert reading.done is not None
@@ -183,9 +202,14 @@ class Reader:
             self._settle(reading, hidden, ready)
 
     def _keep(self, reading: Reading, tokens: np.ndarray, hidden: Tensor | None = None) -> None:
-        if (kept := self.prefixes.put(tokens, hidden)) is not None:
+        experts = None if reading.experts is None else reading.experts[: len(tokens)].copy()
+        if (kept := self.prefixes.put(tokens, hidden, experts)) is not None:
             self.cache.fork(reading.slot, [kept])
 
     def _settle(self, reading: Reading, hidden: Tensor, ready: Ready) -> None:
         del self._readings[key_of(reading.prompt)]
+        for sequence in reading.sequences:
+            if sequence.experts is not None:
+                told = self._recorder.blank(len(reading.prompt)) if reading.experts is None else reading.experts
+                sequence.experts = [told]
         ready.append((reading.sequences, hidden))

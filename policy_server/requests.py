@@ -33,7 +33,7 @@ class GenerateRequest:
     seed + i (None: fresh randomness); smaller `priority` goes first; `deadline_s` counts from the call.
     `constraint` holds the answer to a grammar; `presence_penalty`, `frequency_penalty` and `logit_bias` are OpenAI's.
     `thinking_open`: the prompt ends inside a thought; `thinking_budget`: tokens a sample may think, with
-    `</think>`. `num_top_logprobs` alternatives are told for every token.
+    `</think>`. `num_top_logprobs` alternatives are told for every token, and with `routed_experts` where it was sent.
     Hints for the engine: `keep`, a further turn may continue this one; `known_tokens`, how much of the prompt is an
     earlier turn's trace; `shared_tokens`, how much of it other prompts have too (the system block).
     `on_delta` is called on the event loop after every step.
@@ -57,6 +57,7 @@ class GenerateRequest:
     thinking_open: bool = False
     thinking_budget: int | None = None
     num_top_logprobs: int = 0
+    routed_experts: bool = False
     keep: bool = False
     known_tokens: int = 0
     shared_tokens: int = 0
@@ -76,6 +77,8 @@ class Sample:
     before penalties, grammar and top-p (temperature 1 when greedy); origin u8[t], None where all are `SAMPLED`;
     top_logprobs [(token, logprob), …] a token, likeliest first, where asked for;
     versions i32[t], the policy version that sampled each token;
+    routed_experts i16[p + t, MoE layers, k] of the prompt's tokens and these, where asked for, -1 where not known (the
+    last one was never read);
     `stop_reason`, the stop string or the stop token id. `text` is set by backends that answer with text, and then cut
     before the stop string; `exact` is False where the ids were made from that text instead of sampled.
     """
@@ -89,6 +92,7 @@ class Sample:
     exact: bool = True
     origin: np.ndarray | None = None
     top_logprobs: list[list[tuple[int, float]]] | None = None
+    routed_experts: np.ndarray | None = None
 
     @property
     def loss_mask(self) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -14,8 +14,9 @@ from model.parsers import ParsedReply, ParsedToolCall, output_items
 from policy_server.answers import Answer, Turn, fresh_id, reply_kinds
 from policy_server.config import PolicyConfig
 from policy_server.constraints import calls_constraint, format_constraint, only_one
-from policy_server.params import SamplingParams, refuse, render_options
-from policy_server.prompts import Conversation
+from policy_server.logprob_list import logprob_list
+from policy_server.params import SamplingParams, num_alternatives, refuse, render_options
+from policy_server.prompts import Conversation, Prompts
 from policy_server.requests import GenerateRequest
 
 
@@ -34,6 +35,15 @@ class ResponsesParams(SamplingParams, kw_only=True):
     previous_response_id: str | None = None
     background: bool | None = None
     text: dict[str, Any] | None = None
+    top_logprobs: int | None = None
+    include: list[str] | None = None
+
+    @property
+    def wants_logprobs(self) -> bool:
+        return self.top_logprobs is not None or _LOGPROBS in (self.include or ())
+
+
+_LOGPROBS = "message.output_text.logprobs"
 
 
 def generate_request(params: ResponsesParams, config: PolicyConfig, deadline_s: float) -> GenerateRequest:
@@ -41,6 +51,7 @@ def generate_request(params: ResponsesParams, config: PolicyConfig, deadline_s: 
     if params.max_output_tokens is not None and params.max_output_tokens < 1:
         raise BadRequest(f"must be at least 1, not {params.max_output_tokens}", field="max_output_tokens")
     request = params.request(config, deadline_s, n=1, max_tokens=params.max_output_tokens)
+    request.num_top_logprobs = num_alternatives(params.top_logprobs, "top_logprobs")
     request.constraint = only_one(
         request.constraint,
         format_constraint(text_format(params), "text.format"),
@@ -123,14 +134,17 @@ def bundled_tokens(items: list[dict[str, Any]]) -> tuple[np.ndarray | None, int]
                 return token_array(ids), index + 1
             except (TypeError, msgspec.ValidationError):
                 raise BadRequest(
-                    "a token bundle must be lists of integers", field=f"[{index}].generation_token_ids"
+                    "a token bundle must be lists of token ids", field=f"[{index}].generation_token_ids"
                 ) from None
     return None, 0
 
 
+_TokenId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+
+
 def token_array(ids: list[Any]) -> np.ndarray:
-    """i64[t] of a list that has to be integers."""
-    return np.array(msgspec.convert(ids, list[int]), np.int64)
+    """i64[t] of a list that has to be token ids."""
+    return np.array(msgspec.convert(ids, list[_TokenId]), np.int64)
 
 
 def items_of(answer: Answer) -> list[dict[str, Any]]:
@@ -173,6 +187,26 @@ def response_object(turn: Turn, params: ResponsesParams, model: str) -> dict[str
     }
 
 
+def with_logprobs(response: dict[str, Any], turn: Turn, params: ResponsesParams, prompts: Prompts) -> dict[str, Any]:
+    """The Responses object with the log-probabilities of the message's tokens (not of thoughts, calls and tags), where
+    `top_logprobs` or `include` asks for them."""
+    if not params.wants_logprobs:
+        return response
+    sample = turn.answers[0].sample
+    entries = logprob_list(sample, prompts)
+    kinds = reply_kinds(sample.token_ids, turn.prompt.thinking_open)
+    shown = [
+        entries[i]
+        for kind, start, end in kinds
+        for i in range(start, end)
+        if kind == "answer" and prompts.text(sample.token_ids[i : i + 1])
+    ]
+    for item in response["output"]:
+        if item["type"] == "message":
+            item["content"][0]["logprobs"] = shown
+    return response | {"top_logprobs": params.top_logprobs or 0}
+
+
 def with_echo(response: dict[str, Any], params: ResponsesParams, request: GenerateRequest) -> dict[str, Any]:
     """The Responses object as the public API answers it, parameters included."""
     return response | {
@@ -194,7 +228,8 @@ def with_echo(response: dict[str, Any], params: ResponsesParams, request: Genera
 def token_bundle(prompt_token_ids: np.ndarray, answer: Answer) -> dict[str, Any]:
     """Training tokens as lists, where the ids are those that were sampled; else nothing.
 
-    `generation_loss_mask` is there when a token is not the policy's own choice (`Sample.origin`): 0 for such ones.
+    `generation_loss_mask` is there when a token is not the policy's own choice (`Sample.origin`): 0 for such ones;
+    `routed_experts`, of the prompt's tokens and the generated ones, where they were asked for.
     """
     sample = answer.sample
     if not sample.exact:
@@ -207,4 +242,6 @@ def token_bundle(prompt_token_ids: np.ndarray, answer: Answer) -> dict[str, Any]
     }
     if not sample.loss_mask.all():
         bundle["generation_loss_mask"] = sample.loss_mask.astype(int).tolist()
+    if sample.routed_experts is not None:
+        bundle["routed_experts"] = sample.routed_experts.tolist()
     return bundle

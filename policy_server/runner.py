@@ -18,11 +18,15 @@ from gym_core.errors import PalaestraError, PolicyFault
 from policy_server.prefixes import PrefixCache
 from policy_server.reading import Reader
 from policy_server.requests import Delta, Sample
-from policy_server.sampling import Steered, draw
+from policy_server.routed import Recorder
+from policy_server.sampling import Steered, alternatives, draw
 from policy_server.scheduler import Admission, Job, Parked, Scheduler, Sequence
 from policy_server.slots import Slots
 from policy_server.steering import Steering, needs_steering, origins, steer
 from policy_server.watch import TextStream, Watch, needs_watch
+
+_COLDEST = 1e-5
+"""Below this temperature the likeliest token is all that is left, and logits divided by it leave what a float holds."""
 
 
 class Runner:
@@ -55,6 +59,7 @@ class Runner:
         self._alone = deterministic
         self._decoder, self._finished = decoder, finished
         self._device = next(model.parameters()).device
+        self._recorder = Recorder(model)
         self._rows = np.zeros(0, np.int64)
 
     def jobs(self) -> list[Job]:
@@ -127,14 +132,25 @@ class Runner:
     def decode(self) -> None:
         """One token for every running sample."""
         rows = self._rows
-        if len(rows):
-            tokens = torch.from_numpy(self.slots.last[rows]).to(self._device)
-            if self._alone:  # always one row: how a product is summed depends on how many there are
-                each = zip(tokens.split(1), rows.tolist(), strict=True)
-                logits = torch.cat([self.model.decode(token, self.cache, [row]) for token, row in each])
-            else:
-                logits = self.model.decode(tokens, self.cache, rows.tolist())
-            self._advance(rows, logits)
+        if not len(rows):
+            return
+        tokens = torch.from_numpy(self.slots.last[rows]).to(self._device)
+        if self._alone:  # always one row: how a product is summed depends on how many there are
+            each = zip(tokens.split(1), rows.tolist(), strict=True)
+            logits = torch.cat([self._step(token, [row]) for token, row in each])
+        else:
+            logits = self._step(tokens, rows.tolist())
+        self._advance(rows, logits)
+
+    def _step(self, tokens: Tensor, slots: list[int]) -> Tensor:
+        """Feed one token i64[B] to each slot; logits [B, V]."""
+        asked = np.flatnonzero(self.slots.recorded[slots]).tolist()
+        logits, chosen = self._recorder.run(bool(asked), lambda: self.model.decode(tokens, self.cache, slots))
+        for i in asked:
+            experts = self.running[slots[i]].experts
+            assert chosen is not None and experts is not None
+            experts.append(chosen[i : i + 1])
+        return logits
 
     def abandon(self, job: Job, error: PalaestraError) -> None:
         """End a job, wherever its samples are, with this error."""
@@ -163,18 +179,20 @@ class Runner:
         sequence.watch = Watch(request, self._decoder) if watched else None
         sequence.steering = Steering(request, job.grammar) if steered else None
         sequence.top = [] if request.num_top_logprobs else None
+        sequence.experts = [] if request.routed_experts else None
         self.slots.start(
             sequence.slot,
             num_prompt_tokens=len(job.prompt),
             limit=job.limit,
             seed=job.seed + sequence.index,
-            temperature=request.temperature,
+            temperature=request.temperature if request.temperature >= _COLDEST else 0.0,
             top_p=request.top_p,
             # a complete grammar leaves nothing but a stop token
             heeds_stop=not request.ignore_eos or request.constraint is not None,
             watched=watched,
             steered=steered,
             num_top=request.num_top_logprobs,
+            recorded=request.routed_experts,
         )
 
     def _advance(self, rows: np.ndarray, logits: Tensor) -> None:
@@ -210,9 +228,11 @@ class Runner:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens i64[B], log-probabilities f32[B] and origins u8[B] of these slots' next tokens."""
         slots = self.slots
-        steerings = {i: self.running[int(rows[i])].steering for i in np.flatnonzero(slots.steered[rows]).tolist()}
+        steerings = {}
+        if slots.steered[rows].any():
+            steerings = {i: self.running[int(rows[i])].steering for i in np.flatnonzero(slots.steered[rows]).tolist()}
         active = [i for i, steering in steerings.items() if steering.active]
-        origin, forced, steered = np.zeros(len(rows), np.uint8), np.zeros(len(rows), np.bool_), None
+        forced, steered = np.zeros(len(rows), np.bool_), None
         if active:
             at = torch.tensor(active, device=logits.device)
             adjusted, forced[active], broken = steer([steerings[i] for i in active], logits[at])
@@ -220,23 +240,22 @@ class Runner:
             steered = Steered(at, adjusted)
         drawn = draw(logits, slots.temperature[rows], slots.top_p[rows], slots.noise(rows), steered)
         tokens, logprobs = drawn.tokens.cpu().numpy(), drawn.logprobs.cpu().numpy()
-        if active:
-            origin = origins(drawn.drift.cpu().numpy(), forced)
+        origin = origins(drawn.drift.cpu().numpy(), forced) if active else np.zeros(len(rows), np.uint8)
         for i, steering in steerings.items():
             steering.push(int(tokens[i]))
         if slots.num_top[rows].any():
-            self._tell_alternatives(rows, drawn.policy)
+            self._tell_alternatives(rows, logits, tokens, logprobs)
         return tokens, logprobs, origin
 
-    def _tell_alternatives(self, rows: np.ndarray, policy: Tensor) -> None:
-        """Keep the likeliest tokens for those who asked; policy [B, V] log-probabilities."""
+    def _tell_alternatives(self, rows: np.ndarray, logits: Tensor, tokens: np.ndarray, logprobs: np.ndarray) -> None:
+        """Keep the likeliest tokens for those who asked."""
         asked = np.flatnonzero(self.slots.num_top[rows])
-        most = min(int(self.slots.num_top[rows].max()), policy.shape[1])
-        values, tokens = policy[torch.from_numpy(asked).to(policy.device)].topk(most)
-        for i, row_tokens, row_values in zip(asked.tolist(), tokens.tolist(), values.tolist(), strict=True):
-            wanted = int(self.slots.num_top[rows[i]])
-            pairs = list(zip(row_tokens, row_values, strict=True))[:wanted]
-            self.running[int(rows[i])].top.append(pairs)
+        wanted = self.slots.num_top[rows[asked]].tolist()
+        at = torch.from_numpy(asked).to(logits.device)
+        temperature = self.slots.temperature[rows[asked]]
+        others, values = alternatives(logits[at], temperature, tokens[asked], logprobs[asked], max(wanted))
+        for slot, num, *told in zip(rows[asked].tolist(), wanted, others.tolist(), values.tolist(), strict=True):
+            self.running[slot].top.append(list(zip(*told, strict=True))[:num])
 
     def _gather(self) -> None:
         self._rows = np.fromiter(sorted(self.running), np.int64, len(self.running))
@@ -259,10 +278,11 @@ class Runner:
     def _finish(self, slot: int, stop_reason: int | str | None) -> None:
         sequence = self._leave(slot)
         tokens, logprobs, versions, origin = self.slots.take(slot)
-        job = sequence.job
+        job, experts = sequence.job, self._experts(sequence, len(tokens))
         if job.request.keep and not self._alone and versions[0] == self.version:
             # the state has seen every token but the last, which was drawn and never fed
-            kept = self.prefixes.put(np.concatenate([job.prompt, tokens[:-1]]))
+            told = None if experts is None else experts[:-1]
+            kept = self.prefixes.put(np.concatenate([job.prompt, tokens[:-1]]), experts=told)
             if kept is not None:
                 self.cache.fork(slot, [kept])
         job.samples[sequence.index] = Sample(
@@ -273,10 +293,18 @@ class Runner:
             stop_reason=stop_reason,
             origin=origin,
             top_logprobs=sequence.top,
+            routed_experts=experts,
         )
         job.num_finished += 1
         if job.done:
             self._finished(job, None)
+
+    def _experts(self, sequence: Sequence, num_tokens: int) -> np.ndarray | None:
+        """i16[p + t, layers, k] of a finished sample; its last token was never read."""
+        if sequence.experts is None:
+            return None
+        told = sum(map(len, sequence.experts))
+        return np.concatenate([*sequence.experts, self._recorder.blank(len(sequence.job.prompt) + num_tokens - told)])
 
     def _leave(self, slot: int) -> Sequence:
         """Take a sample out of the batch and give its slot back."""

@@ -3,6 +3,8 @@
 Noise is counter-based: the uniform number of a draw is a hash of (seed, position), so it depends neither on the other
 rows of the batch nor on how many draws came before. A token is the inverse of the cumulative distribution at that
 number: one number a row, and equal to sampling the (nucleus of the) softmax.
+
+Rows that nothing narrows take the compiled form on a CPU, the others torch's: which one depends on the row alone.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+
+from model.kernels.native import draw as native
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX1, _MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -36,14 +40,13 @@ def uniforms(streams: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 class Drawn(NamedTuple):
-    """tokens i64[B]; logprobs f32[B] of log-softmax(logits / temperature) at them; policy f32[B, V], all of that.
+    """tokens i64[B]; logprobs f32[B] of log-softmax(logits / temperature) at them.
 
     drift f32[B]: by how much the log-probability of the token was moved before it was drawn; 0 where nothing steered.
     """
 
     tokens: Tensor
     logprobs: Tensor
-    policy: Tensor
     drift: Tensor
 
 
@@ -66,8 +69,45 @@ def draw(
     logits [B, V]; temperature f32[B], 0 meaning greedy; top_p f32[B]; uniform f64[B] in [0, 1). Log-probabilities are
     before top-p, a greedy row's at temperature 1. A row whose logits are not finite gives one that is not finite.
     """
+    if not native.takes(logits):
+        return _draw(logits, temperature, top_p, uniform, steered)
+    narrowed = top_p < 1.0
+    if steered is not None:
+        narrowed[steered.rows.numpy()] = True
+    if narrowed.all():
+        return _draw(logits, temperature, top_p, uniform, steered)
+    tokens, logprobs = native.draw(logits, _like(temperature, logits), torch.from_numpy(uniform))
+    drift = torch.zeros(len(tokens))
+    if narrowed.any():
+        rows = np.flatnonzero(narrowed)
+        at = torch.from_numpy(rows)
+        if steered is not None:
+            steered = Steered(torch.from_numpy(np.searchsorted(rows, steered.rows.numpy())), steered.logits)
+        part = _draw(logits[at], temperature[rows], top_p[rows], uniform[rows], steered)
+        tokens[at], logprobs[at], drift[at] = part.tokens, part.logprobs.to(logprobs.dtype), part.drift
+    return Drawn(tokens, logprobs.float(), drift)
+
+
+def alternatives(
+    logits: Tensor, temperature: np.ndarray, drawn: np.ndarray, logprobs: np.ndarray, most: int
+) -> tuple[Tensor, Tensor]:
+    """The `most` likeliest tokens [n, most] of each row and their log-probabilities, likeliest first.
+
+    logits [n, V], temperature f32[n]; the tokens that were drawn i64[n] keep their logprobs f32[n] to the bit.
+    """
+    policy = _log_softmax(logits, _scale(temperature, logits))
+    at = torch.from_numpy(drawn)[:, None].to(logits.device)
+    policy.scatter_(1, at, torch.from_numpy(logprobs)[:, None].to(policy))
+    values, tokens = policy.topk(min(most, policy.shape[1]))
+    return tokens, values
+
+
+def _draw(
+    logits: Tensor, temperature: np.ndarray, top_p: np.ndarray, uniform: np.ndarray, steered: Steered | None
+) -> Drawn:
+    """As `draw`, in torch's operations over the whole batch."""
     greedy = temperature == 0.0
-    scale = torch.from_numpy(np.where(greedy, np.float32(1), temperature)).to(logits.device)
+    scale = _scale(temperature, logits)
     policy = _log_softmax(logits, scale)
     source = policy
     if steered is not None:
@@ -77,8 +117,17 @@ def draw(
         tokens = torch.where(torch.from_numpy(greedy).to(logits.device), source.argmax(-1), tokens)
     logprobs = policy.gather(1, tokens[:, None]).squeeze(1)
     if steered is None:
-        return Drawn(tokens, logprobs, policy, torch.zeros_like(logprobs))
-    return Drawn(tokens, logprobs, policy, (source.gather(1, tokens[:, None]).squeeze(1) - logprobs).abs())
+        return Drawn(tokens, logprobs, torch.zeros_like(logprobs))
+    return Drawn(tokens, logprobs, (source.gather(1, tokens[:, None]).squeeze(1) - logprobs).abs())
+
+
+def _like(numbers: np.ndarray, logits: Tensor) -> Tensor:
+    return torch.from_numpy(numbers).to(logits)
+
+
+def _scale(temperature: np.ndarray, logits: Tensor) -> Tensor:
+    """What logits are divided by: 1 where greedy."""
+    return _like(np.where(temperature == 0.0, np.float32(1), temperature), logits)
 
 
 def _log_softmax(logits: Tensor, scale: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ from gym_core.errors import BadRequest, Busy, PalaestraError
 from policy_server.grammar import Matcher
 from policy_server.requests import GenerateRequest, Sample
 
+MAX_TEMPERATURE, MAX_SAMPLES = 1e6, 1024
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -60,7 +62,8 @@ class Parked:
 @dataclass(slots=True, eq=False)
 class Sequence:
     """One sample in its slot; `watch` looks at its tokens one by one and `steering` touches its distribution, when
-    something must; `top` gathers alternatives where they are asked for. `parked` is what a preempted one goes on from.
+    something must; `top` and `experts` gather alternatives and routed experts (of its prompt first) where they are
+    asked for. `parked` is what a preempted one goes on from.
     """
 
     job: Job
@@ -69,6 +72,7 @@ class Sequence:
     watch: Any = None
     steering: Any = None
     top: Any = None
+    experts: list[np.ndarray] | None = None
     parked: Parked | None = None
 
 
@@ -95,12 +99,14 @@ def check(request: GenerateRequest, max_length: int, vocab_size: int) -> np.ndar
             field="prompt",
             hint="shorten the prompt, or serve with a larger max_length",
         )
-    if request.n < 1:
-        raise BadRequest(f"n must be at least 1, not {request.n}", field="n")
+    if not 1 <= request.n <= MAX_SAMPLES:
+        raise BadRequest(f"n must be 1 to {MAX_SAMPLES}, not {request.n}", field="n", hint="ask several times")
     if request.max_tokens is not None and request.max_tokens < 1:
         raise BadRequest(f"max_tokens must be at least 1, not {request.max_tokens}", field="max_tokens")
-    if not (math.isfinite(request.temperature) and request.temperature >= 0):
-        raise BadRequest(f"temperature must be 0 or more, not {request.temperature}", field="temperature")
+    if not 0 <= request.temperature <= MAX_TEMPERATURE:
+        raise BadRequest(
+            f"temperature must be 0 to {MAX_TEMPERATURE:g}, not {request.temperature}", field="temperature"
+        )
     if not 0 < request.top_p <= 1:
         raise BadRequest(f"top_p must be in (0, 1], not {request.top_p}", field="top_p")
     for name in ("presence_penalty", "frequency_penalty"):

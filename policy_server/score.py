@@ -35,7 +35,7 @@ async def score_both(engine: Engine, sequences: list[list[int]]) -> tuple[list[n
 
 
 def _tokens(ids: list[int], number: int, engine: Engine) -> np.ndarray:
-    row = np.asarray(ids, dtype=np.int64)
+    row = np.asarray([min(max(token, -1), engine.vocab_size) for token in ids], dtype=np.int64)
     if not 0 < len(row) <= engine.max_length:
         raise BadRequest(
             f"a sequence must have 1 to {engine.max_length} tokens, not {len(row)}", field=f"token_ids[{number}]"

@@ -33,6 +33,7 @@ class Slots:
         self.watched = np.zeros(num_slots, np.bool_)
         self.steered = np.zeros(num_slots, np.bool_)
         self.num_top = np.zeros(num_slots, np.int64)
+        self.recorded = np.zeros(num_slots, np.bool_)
         self._is_stop = np.zeros(vocab_size, np.bool_)
         self._is_stop[[token for token in stop_ids if token < vocab_size]] = True
 
@@ -49,8 +50,9 @@ class Slots:
         watched: bool,
         steered: bool = False,
         num_top: int = 0,
+        recorded: bool = False,
     ) -> None:
-        """Begin a sample in this slot. `watched` and `steered` samples are looked at in Python at every step."""
+        """Begin a sample in this slot. `watched`, `steered`, `recorded` ones are looked at in Python at every step."""
         self.count[slot] = 0
         self.limit[slot] = limit
         self.position[slot] = num_prompt_tokens
@@ -61,6 +63,7 @@ class Slots:
         self.watched[slot] = watched
         self.steered[slot] = steered
         self.num_top[slot] = num_top
+        self.recorded[slot] = recorded
 
     def noise(self, slots: np.ndarray) -> np.ndarray:
         """f64[B]: the uniform number of each slot's next draw."""

@@ -21,6 +21,7 @@ from model.tokenizer import Tokenizer
 from policy_server.answers import ChatReply, ToolCall, fresh_id
 from policy_server.prompts import Conversation
 from policy_server.requests import FORCED, STEERED, GenerateRequest, GenerateResult, Sample
+from policy_server.routed import refuse_experts
 from policy_server.upstream_reply import Call, Choice, Reply, logprobs_of, read_reply, token_ids_of
 
 _EXTRAS = (
@@ -62,6 +63,7 @@ class Upstream:
     async def generate(self, request: GenerateRequest) -> GenerateResult:
         """Token ids in, token ids out, through the upstream's /v1/completions."""
         prompt = np.asarray(request.prompt_token_ids, np.int64)
+        refuse_experts(request)
         if len(prompt) >= self.max_length:
             raise BadRequest(
                 f"the prompt has {len(prompt)} tokens and the context length is {self.max_length}", field="prompt"
@@ -161,6 +163,7 @@ class ChatUpstream(Upstream):
 
     async def chat(self, conversation: Conversation, request: GenerateRequest) -> list[ChatReply]:
         """The upstream's choices in order."""
+        refuse_experts(request)
         body = self._sampling(request) | {"messages": conversation.messages, "logprobs": True}
         if request.constraint is not None:
             body |= request.constraint.chat

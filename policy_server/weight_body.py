@@ -48,9 +48,7 @@ async def receive(engine: Engine, request: web.Request) -> Taken:
     """
     async with arriving(request):
         params = await read_head(request)
-        _, needed = places_of(engine.model)
-        if params.nbytes > 2 * needed:  # a layout of another dtype may be twice as large
-            raise TooLarge(f"{params.nbytes} bytes of weights for a model of {needed}", field="nbytes")
+        require_fit(params, places_of(engine.model)[1])
         with torch.inference_mode(False):
             memory = torch.empty(params.nbytes, dtype=torch.uint8)
         prefer_huge_pages([memory])
@@ -72,6 +70,12 @@ async def read_head(request: web.Request) -> WeightsParams:
     if not params.checksums:
         raise BadRequest("what comes over a network needs checksums", field="checksums")
     return params
+
+
+def require_fit(params: WeightsParams, needed: int) -> None:
+    """Raises `TooLarge` for more bytes than a model of `needed` can be published in."""
+    if params.nbytes > 2 * needed:  # a layout of another dtype may be twice as large
+        raise TooLarge(f"{params.nbytes} bytes of weights for a model of {needed}", field="nbytes")
 
 
 async def fill(request: web.Request, memory: Tensor) -> None:

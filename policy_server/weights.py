@@ -25,7 +25,7 @@ from gym_core.errors import BadRequest, Conflict
 from model import checkpoint, weight_layout
 from model.stack import HybridModel
 from model.weight_layout import Place
-from model.weight_memory import Handle, open_memory
+from model.weight_memory import Handle
 from policy_server.engine import Engine
 
 Switch = Literal["between_tokens", "drain"]
@@ -68,7 +68,7 @@ async def load_weights(engine: Engine, params: WeightsParams) -> Taken:
         seconds = {"read": read_s, "switch": time.perf_counter() - began - read_s}
         return Taken(version=engine.version, checksums=checksums, seconds=seconds)
     try:
-        memory = open_memory(params.memory)
+        memory = engine.memories.open(params.memory)
     except ValueError as error:
         raise BadRequest(str(error), field="memory", hint="publish by disk or http") from None
     return await take_memory(engine, params, memory)

@@ -177,14 +177,24 @@ def read_state(path: Path) -> State:
 
 
 def check_recipe(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raises BadRequest naming what differs: a run resumes with the recipe it was started with, in any layout."""
-    differing = sorted(key for key in (set(saved) | set(now)) - {"layout"} if saved.get(key) != now.get(key))
+    """Raises BadRequest naming what differs: a run resumes with the recipe it was started with, in any layout and
+    with any number of policy replicas."""
+    before, after = _bound(saved), _bound(now)
+    differing = sorted(key for key in set(before) | set(after) if before.get(key) != after.get(key))
     if differing:
         raise BadRequest(
             f"the checkpoint's recipe differs in {', '.join(f'`{key}`' for key in differing)}",
             field=differing[0],
             hint="resume with the recipe the run was started with, or start a new run from the checkpoint's model",
         )
+
+
+def _bound(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a recipe a run is bound to."""
+    kept = {key: value for key, value in recipe.items() if key != "layout"}
+    if isinstance(policy := kept.get("policy"), Mapping):
+        kept["policy"] = {key: value for key, value in policy.items() if key != "replicas"}
+    return kept
 
 
 def _sync(directory: Path) -> None:

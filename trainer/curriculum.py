@@ -13,10 +13,11 @@ state is what was used and what was learnt.
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -24,25 +25,10 @@ import msgspec
 from gym_core.contracts import TaskProfile
 from gym_core.errors import BadRequest
 from gym_core.seeds import rng
+from trainer.pool import Pool, Row
 
 BINS = 10
 Order = Literal["gaussian", "random"]
-Row = dict[str, Any]
-
-
-@dataclass(slots=True)
-class Pool:
-    """One environment's tasks (public rows), their profiles, and who was drawn in this epoch."""
-
-    rows: dict[str, Row]
-    quota: int
-    profiles: dict[str, TaskProfile]
-    dropped: set[str] = field(default_factory=set)
-    used: set[str] = field(default_factory=set)
-    epoch: int = 0
-
-    def pass_rate(self, task_id: str) -> float:
-        return self.profiles[task_id].pass_rate
 
 
 def quotas(weights: Mapping[str, float], total: int) -> dict[str, int]:
@@ -79,7 +65,7 @@ class Curriculum:
         self.steps, self.seed, self.order = steps, seed, order
         self.start, self.end, self.sigma = start, end, sigma
         shares = quotas({name: weights[name] for name in pools}, prompts_per_step)
-        self.pools = {name: _pool(name, rows, shares[name]) for name, rows in pools.items()}
+        self.pools = {name: Pool(name, rows, shares[name]) for name, rows in pools.items()}
         self.last_metrics: dict[str, float] = {}
 
     def mean(self, step: int) -> float:
@@ -105,8 +91,7 @@ class Curriculum:
         while len(drawn) < pool.quota:
             candidates = [t for t in pool.rows if t not in pool.used and t not in pool.dropped and t not in drawn]
             if not candidates:
-                pool.used.clear()
-                pool.epoch += 1
+                pool.begin_epoch()
                 continue
             density = Counter(bin_of(pool.pass_rate(t)) for t in candidates)
             keys = {}
@@ -117,9 +102,9 @@ class Curriculum:
                     distance = (rate - self.mean(step)) ** 2 / (2 * self.sigma**2)
                     log_weight = -distance - math.log(density[bin_of(rate)])
                 keys[task_id] = log_weight - math.log(-math.log(random.random() or 5e-324))  # Gumbel: top k of these
-            taken = sorted(candidates, key=keys.__getitem__, reverse=True)[: pool.quota - len(drawn)]
+            taken = heapq.nlargest(pool.quota - len(drawn), candidates, key=keys.__getitem__)
             drawn += taken
-            pool.used.update(taken)
+            pool.use(taken)
         return drawn
 
     def _histogram_metrics(self, rates: Sequence[float], step: int) -> dict[str, float]:
@@ -148,10 +133,10 @@ class Curriculum:
         for profile in profiles:
             pool = self.pools.get(profile.environment)
             if pool is not None and profile.task_id in pool.rows:
-                pool.profiles[profile.task_id] = profile
+                pool.learn(profile)
         for pool in self.pools.values():
             solved = {t for t, p in pool.profiles.items() if p.count > 0 and p.passes >= p.count}
-            pool.dropped = solved if len(pool.rows) - len(solved) >= pool.quota else set()
+            pool.drop(solved if len(pool.rows) - len(solved) >= pool.quota else ())
         return sum(len(pool.dropped) for pool in self.pools.values())
 
     def update(self, environment: str, task_id: str, rewards: Sequence[float], checkpoint: str) -> None:
@@ -162,13 +147,20 @@ class Curriculum:
         old = pool.profiles[task_id]
         keep = min(old.count, len(rewards))
         passes = old.passes * keep / old.count if old.count else 0.0
-        pool.profiles[task_id] = TaskProfile(
-            environment=environment,
-            task_id=task_id,
-            checkpoint=checkpoint,
-            passes=passes + math.fsum(min(max(r, 0.0), 1.0) for r in rewards),
-            count=keep + len(rewards),
+        pool.learn(
+            TaskProfile(
+                environment=environment,
+                task_id=task_id,
+                checkpoint=checkpoint,
+                passes=passes + math.fsum(min(max(r, 0.0), 1.0) for r in rewards),
+                count=keep + len(rewards),
+            )
         )
+
+    def digest(self) -> str:
+        """16 hex digits that are equal for equal states, in time that does not grow with the number of tasks."""
+        told = "\n".join(pool.fingerprint() for _, pool in sorted(self.pools.items()))
+        return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data: what was used, dropped and learnt."""
@@ -191,20 +183,5 @@ class Curriculum:
                 hint="resume with the recipe the run was started with",
             )
         for name, saved in state.items():
-            pool = self.pools[name]
-            pool.epoch = saved["epoch"]
-            pool.used, pool.dropped = set(saved["used"]), set(saved["dropped"])
-            for profile in msgspec.convert(saved["profiles"], list[TaskProfile]):
-                pool.profiles[profile.task_id] = profile
-
-
-def _pool(name: str, rows: Sequence[Row], quota: int) -> Pool:
-    by_id = {str(row["task_id"]): row for row in rows}
-    if len(by_id) < max(quota, 1):
-        raise BadRequest(
-            f"{name} has {len(by_id)} distinct tasks, a step draws {quota} of them",
-            field=f"environments.{name}.tasks",
-            hint="raise `tasks` or lower `grpo.prompts_per_step`",
-        )
-    blank = {t: TaskProfile(environment=name, task_id=t, checkpoint="", passes=0.0, count=0) for t in by_id}
-    return Pool(by_id, quota, blank)
+            profiles = msgspec.convert(saved["profiles"], list[TaskProfile])
+            self.pools[name].load(saved["epoch"], saved["used"], saved["dropped"], profiles)

@@ -10,59 +10,41 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from gym_core.contracts import Sampling, TaskProfile
+from gym_core.contracts import TaskProfile
 from gym_core.errors import BadRequest, PalaestraError
 from trainer.advantage import group_advantages, trainable_reward
 from trainer.batch import to_samples
 from trainer.checkpointing import Checkpoints, State, check_recipe, read_state
-from trainer.collect import AgentPool, Row
+from trainer.collect import AgentPool
 from trainer.config import ObjectiveRecipe, Recipe, parse_recipe
 from trainer.curriculum import Curriculum
 from trainer.disk import DiskFull
 from trainer.draws import Draws
 from trainer.evaluate import profiles
-from trainer.journal import Journal, check_draw
+from trainer.events import STAGES, Event, OnEvent
+from trainer.journal import Journal
 from trainer.metrics import Writer
 from trainer.pack import Sample
 from trainer.placement import Handle
 from trainer.plateau import Plateau
 from trainer.played import PlayedGroup
+from trainer.playing import Playing, version_of
 from trainer.publisher import WeightPublisher
 from trainer.recall import Recall
 from trainer.rollout_metrics import rollout_metrics
 from trainer.shape import Shaped, Shaper, shaper
 
-STAGES = ("draw", "collect", "shape", "train", "commit", "publish", "validate", "write", "checkpoint")
-"""What a step goes through, in order; the last one where a checkpoint is due, `validate` where the recipe says so."""
+__all__ = ["STAGES", "Event", "Grpo", "OnEvent", "Profiler", "Validator", "training_batch", "version_of"]
 
-
-@dataclass(slots=True, frozen=True)
-class Event:
-    """Something the live view may show: `start`, `resume`, `profile`, `rollouts`, `step`, `checkpoint`, `failed`,
-    `unvalidated`, `unprofiled`, and `stage` when one of `STAGES` begins."""
-
-    kind: str
-    step: int
-    values: Mapping[str, float] = field(default_factory=dict)
-    text: str = ""
-
-
-OnEvent = Callable[[Event], None]
 Validator = Callable[[int, Recall | None], Awaitable[Mapping[str, float]]]
 """Held-out metrics after so many steps; with a Recall, finished rollouts of an earlier try are taken from the store."""
 
 Profiler = Callable[[Path, int], Awaitable[Sequence[TaskProfile]]]
 """Profiles of every pool's tasks by the checkpoint in this folder, before so many steps; goes on where it broke off."""
-
-
-def version_of(step: int) -> int:
-    """The policy version that samples this step."""
-    return step + 1
 
 
 def training_batch(groups: Sequence[PlayedGroup], shaped: Shaped, objective: ObjectiveRecipe) -> list[Sample]:
@@ -97,25 +79,21 @@ class Grpo:
         self.writers, self.on_event = writers, on_event
         self.shape = shape or shaper(recipe)
         self.draws = Draws(curriculum)
-        self._committed = {entry.step: entry for entry in journal.entries()}
-        self._ahead: dict[int, asyncio.Task[list[PlayedGroup]]] = {}
+        self.playing = Playing(recipe, agents, self.draws, journal)
         self._trained = -1
         self._scores: dict[int, float] = {}
-        self.sampling = Sampling(
-            temperature=recipe.grpo.temperature, top_p=1.0, max_output_tokens=recipe.grpo.max_output_tokens
-        )
 
     async def step(self, step: int) -> dict[str, float]:
         """Draw, roll out, shape, advantage, train, publish, commit. Raises typed errors; see `run` for what is kept."""
         config = self.recipe.grpo
         began = time.perf_counter()
         self._enter("draw", step)
-        rows = self._draw(step)
+        rows = await self.playing.draw(step)
         self._enter("collect", step)
-        groups = await self._collect(step)
+        groups = await self.playing.collect(step)
         played = time.perf_counter()
         if self.recipe.overlap.steps and step + 1 < config.steps:
-            self._play_ahead(step + 1)
+            await self.playing.begin_ahead(step + 1)
         metrics = self.draws.open(step).metrics | rollout_metrics(
             groups, version_of(step), len(rows) * config.group_size
         )
@@ -151,7 +129,7 @@ class Grpo:
                     self._emit("failed", step, {}, str(error))
                     raise
         finally:
-            await self._stop_ahead()
+            await self.playing.stop()
         return self.recipe.grpo.steps - start
 
     async def _whole_step(self, step: int) -> None:
@@ -173,44 +151,6 @@ class Grpo:
         if not last:
             await self._profile_again(step + 1)
 
-    def _draw(self, step: int) -> list[Row]:
-        """The step's rows; one that the journal has must be drawn as it was."""
-        rows = self.draws.rows(step)
-        if (entry := self._committed.get(step)) is not None:
-            check_draw(entry, self.recipe.seed, self.draws.open(step).tasks)
-        return rows
-
-    async def _collect(self, step: int) -> list[PlayedGroup]:
-        """The step's groups: those that are being played since the last step, or played now."""
-        ahead = self._ahead.get(step)
-        if ahead is None:
-            return await self._play(step)
-        try:
-            return await ahead
-        finally:
-            self._ahead.pop(step, None)
-
-    def _play_ahead(self, step: int) -> None:
-        """Begin to play the next step with the weights that are served now; newer ones take over where it stands."""
-        self._draw(step)
-        self._ahead[step] = asyncio.create_task(self._play(step), name=f"play-ahead-{step}")
-
-    async def _play(self, step: int) -> list[PlayedGroup]:
-        return await self.agents.run(
-            self.draws.rows(step),
-            repeats=self.recipe.grpo.group_size,
-            step=step,
-            sampling=self.sampling,
-            recalled=self._recall(step),
-        )
-
-    async def _stop_ahead(self) -> None:
-        """What is still being played when the run ends is cut off: it is stored, and a resume finds it."""
-        for task in self._ahead.values():
-            task.cancel()
-        await asyncio.gather(*self._ahead.values(), return_exceptions=True)
-        self._ahead.clear()
-
     def _commit(self, step: int, groups: Sequence[PlayedGroup], metrics: Mapping[str, float]) -> None:
         """Into the journal: from here on the step is done."""
         drawn = self.draws.open(step)
@@ -221,7 +161,7 @@ class Grpo:
             metrics,
             seed=self.recipe.seed,
             tasks=drawn.tasks,
-            curriculum=self.curriculum.state_dict(),
+            curriculum=self.curriculum.digest(),
         )
         self.draws.trained(step)
         self._trained = step
@@ -259,7 +199,7 @@ class Grpo:
             if best is None:
                 raise BadRequest(f"step {self.plateau.best_step} has no checkpoint any more", field="checkpoints")
             found = await self.profile(best, step)
-            dropped = self.curriculum.profile(found)
+            dropped = await asyncio.to_thread(self.curriculum.profile, found)
             self._emit("profile", step, {"tasks": len(found), "dropped": dropped}, best.name)
         except PalaestraError as error:
             self._emit("unprofiled", step, {}, str(error))
@@ -278,14 +218,6 @@ class Grpo:
         except (PalaestraError, OSError) as second:
             error.add_note(f"no checkpoint of this moment could be saved: {second}")
 
-    def _recall(self, step: int) -> Recall | None:
-        """What of this step may have been played before; None once a step is new to this run."""
-        if self.journal.is_new or step > max(self._committed, default=-1) + 1 + self.recipe.overlap.steps:
-            return None
-        entry = self._committed.get(step)
-        committed = frozenset() if entry is None else entry.rollout_ids
-        return Recall(version_of(step), committed, lag=self.recipe.overlap.steps)
-
     async def _begin(self) -> int:
         """Resume where a checkpoint is, start otherwise; either way the served weights are the learner's."""
         found = self.checkpoints.latest()
@@ -300,7 +232,7 @@ class Grpo:
         saved = parse_recipe(state.recipe, str(found))  # keys that are newer than the checkpoint have their defaults
         check_recipe(msgspec.to_builtins(saved), msgspec.to_builtins(self.recipe))
         await self.learner.call("load", str(found), self.recipe.grpo.lr)
-        self.curriculum.load_state_dict(state.curriculum)
+        await asyncio.to_thread(self.curriculum.load_state_dict, state.curriculum)
         self.draws.load_state_dict(state.drawn)
         self.plateau = msgspec.convert(state.extra.get("plateau", {}), Plateau)
         if state.score is not None:
@@ -317,11 +249,12 @@ class Grpo:
             rows,
             repeats=self.recipe.grpo.profile_repeats,
             step=0,
-            sampling=self.sampling,
+            sampling=self.playing.sampling,
             purpose="profile",
             recalled=None if self.journal.is_new else Recall(version_of(0)),
         )
-        dropped = self.curriculum.profile(profiles(groups, checkpoint=str(version_of(0))))
+        found = profiles(groups, checkpoint=str(version_of(0)))
+        dropped = await asyncio.to_thread(self.curriculum.profile, found)
         self._emit("profile", 0, {"tasks": len(rows), "dropped": dropped})
 
     def _learn_pass_rates(self, groups: Sequence[PlayedGroup], step: int) -> None:

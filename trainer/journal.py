@@ -7,11 +7,10 @@ Seeds of the rollouts follow from the run's seed and their ids (`gym_core/seeds.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
@@ -70,9 +69,12 @@ class Journal:
         *,
         seed: int | None = None,
         tasks: Sequence[tuple[str, str]] = (),
-        curriculum: Mapping[str, Any] | None = None,
+        curriculum: str = "",
     ) -> None:
-        """Durable once this returns. Raises DiskFull where there is no room; the journal is then as it was."""
+        """Durable once this returns; `curriculum` is the digest of its state.
+
+        Raises DiskFull where there is no room; the journal is then as it was.
+        """
         played = {
             group.group_id: [
                 (member.rollout.rollout_id, member.rollout.outcome.value, member.rollout.reward)
@@ -87,7 +89,7 @@ class Journal:
             groups=played,
             seed=seed,
             tasks=list(tasks),
-            curriculum="" if curriculum is None else digest(curriculum),
+            curriculum=curriculum,
         )
         with space_for(self.path, STAGE):
             _append(self.path, msgspec.json.encode(entry) + b"\n")
@@ -120,11 +122,6 @@ def check_draw(entry: Entry, seed: int, tasks: Sequence[tuple[str, str]]) -> Non
         server="trainer",
         hint="the environments or their data have changed since; resume with what the run was started with",
     )
-
-
-def digest(state: Mapping[str, Any]) -> str:
-    """16 hex digits that are equal for equal plain data."""
-    return hashlib.blake2b(msgspec.json.encode(state, order="deterministic"), digest_size=8).hexdigest()
 
 
 def _append(path: Path, line: bytes) -> None:

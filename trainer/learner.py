@@ -12,34 +12,25 @@ One GRPO step over a batch of samples:
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gym_core.errors import BadRequest, PalaestraError
-from gym_core.nearest import hint
-from gym_core.seeds import derive, rng
-from model import checkpoint, weight_layout
-from model.config import HybridConfig
+from gym_core.errors import PalaestraError
+from gym_core.seeds import rng
 from model.routing import replay_experts
 from model.stack import HybridModel
 from trainer import optim, router
-from trainer.config import GrpoRecipe, ObjectiveRecipe, Recipe
-from trainer.disk import space_for
+from trainer.config import GrpoRecipe, ObjectiveRecipe
+from trainer.held_model import HeldModel
 from trainer.metrics import Metrics
 from trainer.mismatch import ImportancePolicy, Mismatch
 from trainer.objective import kl_to_reference, normaliser, surrogate
 from trainer.pack import MicroBatch, Sample, pack
-from trainer.weight_ring import Offer, WeightRing
 
 AUDITED = 16
 """Samples whose mismatch is measured in a step that has nothing to learn from."""
@@ -51,26 +42,12 @@ class NonFinite(PalaestraError):
     code = "non_finite"
 
 
-class Learner:
-    """Owns model and optimizer. Not thread-safe: a placement calls it from one thread at a time."""
+class Learner(HeldModel):
+    """Trains the model that it holds."""
 
     def __init__(self, model: HybridModel, recipe: GrpoRecipe, objective: ObjectiveRecipe, *, seed: int = 0) -> None:
-        self.model, self.recipe, self.objective, self.seed = model, recipe, objective, seed
-        self.importance = ImportancePolicy.of(self.objective)
-        self.phase = ""
-        self.reference: HybridModel | None = None
-        self.optimizer = optim.OptimizerSet([])
-        self._rings: dict[bool, WeightRing] = {}
-
-    def begin(self, phase: str, lr: float) -> None:
-        """Enter a phase with a fresh optimizer: `sft` (Muon and AdamW) or `grpo` (AdamW, router weights frozen)."""
-        if phase not in ("sft", "grpo"):
-            raise BadRequest(f"no phase is called {phase!r}", field="phase", hint="sft or grpo")
-        if phase == "grpo":
-            self.model.freeze_router()
-            self.reference = self._anchor() if self.objective.kl_coef else None
-        self.phase = phase
-        self.optimizer = optim.build(self.model, "muon" if phase == "sft" else "adamw", lr)
+        super().__init__(model, recipe, objective, seed=seed)
+        self.importance = ImportancePolicy.of(objective)
 
     def sft_step(
         self, samples: Sequence[Sample], lr_scale: float = 1.0, aux_loss_coef: float = 0.0
@@ -285,10 +262,6 @@ class Learner:
             hidden = hidden / temperature  # the head is linear: scaling its input is scaling the logits
         return model.token_logprobs(hidden, batch.targets)
 
-    def _anchor(self) -> HybridModel:
-        """The model as it is now, for reading only."""
-        return copy.deepcopy(self.model).requires_grad_(False).eval()
-
     @property
     def temperature(self) -> float:
         return 1.0 if self.phase == "sft" else self.recipe.temperature
@@ -314,105 +287,6 @@ class Learner:
         out = self._scores(out)
         return [out[index].astype(np.float32) for index in range(len(samples))]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Optimizer, generator and counters; weights are saved beside it, under their released names."""
-        return {
-            "phase": self.phase,
-            "optimizer": self.optimizer.state_dict(),
-            "torch_rng": torch.get_rng_state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any], lr: float) -> None:
-        if state["phase"]:
-            self.begin(state["phase"], lr)
-            self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["torch_rng"])
-
-    def export(self, path: str | Path) -> dict[str, str]:
-        """Write every parameter and buffer to a safetensors file; returns the checksum of every tensor."""
-        tensors = {name: _own(tensor) for name, tensor in checkpoint.state_tensors(self.model)}
-        with space_for(Path(path), "weights"):
-            save_file(tensors, str(path))
-        return checkpoint.checksum(tensors.items())
-
-    def write_model(self, directory: Path, also: Callable[[Path], None] | None = None) -> None:
-        """The model under its released names; `also` writes beside it before the folder is in place."""
-        checkpoint.save_pretrained(self.model, directory, also)
-
-    def offer_weights(self, shared: bool) -> Offer:
-        """Write every parameter and buffer into memory that a policy server can adopt; see `WeightRing`."""
-        if shared not in self._rings:
-            self._rings[shared] = WeightRing(self.model, shared)
-        return self._rings[shared].write()
-
-    def settle_weights(self, shared: bool, taken: bool | None) -> None:
-        """Whether the last offer is served now; None where nobody knows."""
-        self._rings[shared].settle(taken)
-
-    def weight_checksums(self) -> dict[str, str]:
-        """`weight_layout.checksums` of every parameter and buffer."""
-        return weight_layout.checksums(checkpoint.state_tensors(self.model))
-
-    def save(self, directory: str | Path) -> None:
-        """Model and optimizer into a directory that exists."""
-        self.write_model(Path(directory) / "model")
-        if self.reference is not None:
-            checkpoint.save_pretrained(self.reference, Path(directory) / "reference")
-        path = Path(directory) / "learner.pt"
-        with space_for(path, "checkpoint"), path.open("wb") as file:
-            torch.save(self.state_dict(), file)
-
-    def load(self, directory: str | Path, lr: float) -> None:
-        """Everything `save` wrote. Raises BadRequest when the weights are of another shape."""
-        saved = _read_model(Path(directory) / "model", self.model.dtype)
-        try:
-            checkpoint.load_tensors(self.model, dict(checkpoint.state_tensors(saved)))
-        except ValueError as error:
-            raise BadRequest(str(error), field="checkpoint", hint="resume with the recipe it was made with") from None
-        self.load_state_dict(torch.load(Path(directory) / "learner.pt", weights_only=True), lr)
-        if self.reference is not None:
-            anchor = _read_model(Path(directory) / "reference", self.model.dtype)
-            checkpoint.load_tensors(self.reference, dict(checkpoint.state_tensors(anchor)))
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """A contiguous copy that shares its memory with nothing."""
-    return tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
-
-
-def _read_model(directory: Path, dtype: torch.dtype = torch.float32) -> HybridModel:
-    try:
-        return checkpoint.load_pretrained(directory, dtype=dtype)
-    except (FileNotFoundError, ValueError) as error:
-        raise BadRequest(f"no model can be read: {error}", field="checkpoint") from None
-
 
 def _num_trained(samples: Sequence[Sample]) -> int:
     return sum(sample.num_trained for sample in samples)
-
-
-def build_learner(recipe: Recipe, directory: str | None = None) -> Learner:
-    """A learner with fresh weights of the recipe's seed, or with those saved in `directory` (a model's folder).
-
-    Raises BadRequest naming the override of `[model]` that does not fit.
-    """
-    if directory is not None:
-        model = _read_model(Path(directory))
-    else:
-        model = HybridModel(model_config(recipe), seed=derive(recipe.seed, "model"))
-    model.recompute(recipe.layout.recompute)
-    return Learner(model, recipe.learning, recipe.objective, seed=recipe.seed)
-
-
-def model_config(recipe: Recipe) -> HybridConfig:
-    """The shape that a recipe asks for. Raises BadRequest naming the override of `[model]` that does not fit."""
-    known = [field.name for field in dataclasses.fields(HybridConfig)]
-    for name in recipe.model:
-        if name not in known:
-            raise BadRequest(f"unknown key `model.{name}`", field=f"model.{name}", hint=hint(name, known))
-    try:
-        if recipe.base == "nano":
-            return dataclasses.replace(HybridConfig.nano(), **recipe.model)
-        return HybridConfig.tiny(recipe.vocab_size, **recipe.model)
-    except (ValueError, TypeError) as error:
-        raise BadRequest(str(error), field="model") from None

@@ -27,8 +27,9 @@ import torch
 from torch import Tensor
 
 from gym_core.errors import PalaestraError
-from trainer.config import Action, ObjectiveRecipe, Unit
+from trainer.config import ObjectiveRecipe
 from trainer.objective import sequence_means
+from trainer.recipe_parts import Action, Unit
 
 
 class MismatchExceeded(PalaestraError):

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.config import Aggregate, Clip, Ratio
+from trainer.recipe_parts import Aggregate, Clip, Ratio
 
 
 @dataclass(slots=True)

@@ -22,8 +22,8 @@ from model import counting
 from model.config import ATTENTION, MOE, HybridConfig
 from model.parallel.layout import Layout
 from model.parallel.memory import memory
+from trainer.build import model_config
 from trainer.config import Recipe
-from trainer.learner import model_config
 
 GIB = 1 << 30
 BF16 = 2

@@ -11,44 +11,18 @@ collective, and from then on every call says so: resume the run from its last ch
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import socket
 import sys
-import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from multiprocessing.connection import Connection
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 from gym_core.errors import PalaestraError
+from trainer.handles import ActorDied, Placed
 
 TIMEOUT_S = 600.0
 """How long a process waits for the others inside one collective before it gives them up."""
-ENDING_S = 10.0
-
-
-class ActorDied(PalaestraError):
-    """The process that held a placed object is gone, and its state with it."""
-
-    code: ClassVar[str] = "actor_died"
-
-
-class Handle(Protocol):
-    """A placed object: call its methods, close it."""
-
-    async def call(self, method: str, *args: Any, **kwargs: Any) -> Any: ...
-
-    async def close(self) -> None: ...
-
-
-class Placed(Handle, Protocol):
-    """One that can be told to be gone."""
-
-    name: str
-
-    async def alive(self) -> bool: ...
 
 
 class RankHost:
@@ -146,86 +120,3 @@ class RanksHandle:
 
 def _in_step(error: BaseException) -> bool:
     return isinstance(error, PalaestraError | OSError) and not isinstance(error, ActorDied)
-
-
-class ProcessHandle:
-    """The object in a process of its own on this machine, which ends with this one."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["trainer.sharded_learner"])
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), name=name, daemon=True)
-        self._theirs: Connection | None = theirs
-
-    async def make(self, factory: Callable[..., Any], *args: Any) -> ProcessHandle:
-        await self._in_thread(self._start)
-        await self._in_thread(self._ask, (factory, args))
-        return self
-
-    async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return await self._in_thread(self._ask, (method, args, kwargs))
-
-    async def _in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
-
-    def _start(self) -> None:
-        assert self._theirs is not None
-        self._process.start()
-        self._theirs.close()  # so that its end is seen here
-        self._theirs = None
-
-    def _ask(self, question: tuple[Any, ...]) -> Any:
-        try:
-            self._connection.send(question)
-            done, answer = self._connection.recv()
-        except (EOFError, ConnectionError, BrokenPipeError):
-            self._process.join(ENDING_S)
-            raise ActorDied(
-                f"the process {self.name} ended with {self._process.exitcode}", stage="learner", server="trainer"
-            ) from None
-        if not done:
-            raise answer
-        return answer
-
-    async def alive(self) -> bool:
-        return not self._connection.closed and self._process.is_alive()
-
-    async def close(self) -> None:
-        """End the process; a second time does nothing."""
-        if not self._connection.closed:
-            await self._in_thread(self._end)
-        self._thread.shutdown(wait=True)
-
-    def _end(self) -> None:
-        self._connection.close()
-        if self._process.pid is None:
-            return
-        self._process.join(ENDING_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self._process.close()
-
-
-def _serve(connection: Connection) -> None:
-    """The other end of a ProcessHandle: make the object, then call it, until nobody asks any more."""
-    held: Any = None
-    while True:
-        try:
-            question = connection.recv()
-        except (EOFError, ConnectionError):
-            return
-        try:
-            if held is None:
-                factory, args = question
-                held, answer = factory(*args), None
-            else:
-                method, args, kwargs = question
-                answer = getattr(held, method)(*args, **kwargs)
-            connection.send((True, answer))
-        except Exception as error:  # the process boundary: what went wrong is the caller's to know
-            error.add_note(traceback.format_exc())
-            connection.send((False, error))

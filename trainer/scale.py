@@ -37,6 +37,8 @@ class LayoutRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class PolicyRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who samples. `tp`: GPUs of one replica. `memory_share`: of each GPU, where learner and policy share them.
 
+    `replicas`: policy servers behind one address, which keeps a rollout's turns together and outlives each of them;
+    `palaestra plan` makes as many as there are GPUs for.
     `deterministic`: each sample is computed by itself, so a run that was killed ends with the bits of one that was not.
     `max_length`: tokens of prompt and answer together; 0 for whatever the policy server takes by default.
     `transport`: how it gets new weights (`trainer/transports.py`); `auto` is memory of the process where both live in
@@ -44,6 +46,7 @@ class PolicyRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     engine: Literal["embedded", "vllm"] = "embedded"
+    replicas: int = 1
     tp: int = 1
     memory_share: float = 0.5
     deterministic: bool = False
@@ -55,7 +58,8 @@ class PolicyRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def __post_init__(self) -> None:
         if not self.publish_s > 0.0:
             raise ValueError(f"`publish_s` must be positive, not {self.publish_s}")
-        if self.tp < 1 or self.max_length < 0:
-            raise ValueError(f"`tp` is 1 or more and `max_length` 0 or more, not {self.tp, self.max_length}")
+        if min(self.tp, self.replicas) < 1 or self.max_length < 0:
+            given = f"{self.tp, self.replicas, self.max_length}"
+            raise ValueError(f"`tp` and `replicas` are 1 or more and `max_length` 0 or more, not {given}")
         if not 0.0 < self.memory_share < 1.0:
             raise ValueError(f"`memory_share` is in (0, 1), not {self.memory_share}")

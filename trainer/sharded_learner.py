@@ -13,8 +13,7 @@ Checkpoints are those of one process and load in any layout. The warm start is n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,19 +29,20 @@ from model.parallel.checkpoint import load_parallel, read_share, whole_model
 from model.parallel.collectives import total
 from model.parallel.gradients import clip_grad_norm, local
 from model.parallel.layout import Layout
-from model.parallel.parallelise import empty_share, fill_like, gather_parameters, parallelise
+from model.parallel.parallelise import empty_share, parallelise
 from model.parallel.ranks import Ranks, arrange
 from model.parallel.sharded_model import ShardedModel
 from model.stack import HybridModel
 from trainer import router
+from trainer.build import build_learner
 from trainer.config import GrpoRecipe, ObjectiveRecipe, Recipe
 from trainer.disk import space_for
-from trainer.learner import Learner, build_learner
+from trainer.learner import Learner
 from trainer.metrics import Metrics
 from trainer.mismatch import Mismatch
 from trainer.pack import MicroBatch, Sample, pack
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
+from trainer.sharded_moments import load_moments, moments_of
+from trainer.shares import at_least, idle_batch, shares_of
 
 
 class ShardedLearner(Learner):
@@ -71,7 +71,7 @@ class ShardedLearner(Learner):
         mine = packed[self.ranks.dp.rank]
         idle = max(map(len, packed)) - len(mine)
         minimum = self.ranks.cp.size * max(1, self.sharded.config.conv_kernel - 1)
-        batches = [_at_least(batch, minimum) for batch in mine] + [_idle(minimum, dtype) for _ in range(idle)]
+        batches = [at_least(batch, minimum) for batch in mine] + [idle_batch(minimum, dtype) for _ in range(idle)]
         return [batch.to(self.ranks.device) for batch in batches]
 
     def _accumulate(
@@ -199,41 +199,16 @@ class ShardedLearner(Learner):
 
     def state_dict(self) -> dict[str, Any]:
         """As the learner's, moments whole, on process 0; the others have {}."""
-        optimizers = [self._optimizer_state(optimizer) for optimizer in self.optimizer.optimizers]
+        optimizers = [moments_of(self.sharded, optimizer) for optimizer in self.optimizer.optimizers]
         state = {"phase": self.phase, "optimizer": optimizers, "torch_rng": torch.get_rng_state()}
         return state if dist.get_rank() == 0 else {}
-
-    def _optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        names = self._trained_names()
-        moments = {kind: gather_parameters(self.sharded, partial(_moment, optimizer, kind)) for kind in MOMENTS}
-        steps = {n: optimizer.state[p]["step"] for n, p in self.sharded.named_parameters() if p in optimizer.state}
-        state = {
-            index: {"step": steps[name], **{kind: moments[kind][name] for kind in MOMENTS}}
-            for index, name in enumerate(names)
-            if name in moments[MOMENTS[0]]
-        }
-        return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
 
     def load_state_dict(self, state: dict[str, Any], lr: float) -> None:
         if state["phase"]:
             self.begin(state["phase"], lr)
             for optimizer, saved in zip(self.optimizer.optimizers, state["optimizer"], strict=True):
-                self._load_moments(optimizer, saved["state"])
+                load_moments(self.sharded, optimizer, saved["state"])
         torch.set_rng_state(state["torch_rng"].clone())
-
-    def _load_moments(self, optimizer: torch.optim.Optimizer, saved: dict[int, dict[str, Tensor]]) -> None:
-        parameters = dict(self.sharded.named_parameters())
-        for index, name in enumerate(self._trained_names()):
-            if index not in saved:
-                continue
-            moments = {kind: torch.zeros_like(parameters[name]) for kind in MOMENTS}
-            for kind, moment in moments.items():
-                fill_like(self.sharded, name, saved[index][kind], moment)
-            optimizer.state[parameters[name]] = {"step": saved[index]["step"].clone(), **moments}
-
-    def _trained_names(self) -> list[str]:
-        """The optimizer's parameters in its order, which is that of one process too."""
-        return [name for name, parameter in self.sharded.named_parameters() if parameter.requires_grad]
 
     def _agreed(self, work: Callable[[], Any]) -> None:
         """Do what may fail on one process alone, a file that cannot be written; then all of them raise the first error.
@@ -250,50 +225,6 @@ class ShardedLearner(Learner):
         first = next((error for error in errors if error is not None), None)
         if first is not None:
             raise first
-
-
-def _moment(optimizer: torch.optim.Optimizer, kind: str, parameter: Tensor) -> Tensor | None:
-    """None for a parameter that was never stepped."""
-    found: Tensor | None = optimizer.state.get(parameter, {}).get(kind)
-    return found
-
-
-def shares_of(lengths: Sequence[int], parts: int) -> list[list[int]]:
-    """Indices of samples by replica: longest first, each to the one with the fewest tokens; ties to the first."""
-    shares: list[list[int]] = [[] for _ in range(parts)]
-    loads = [0] * parts
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        lightest = loads.index(min(loads))
-        shares[lightest].append(index)
-        loads[lightest] += lengths[index]
-    return shares
-
-
-def _at_least(batch: MicroBatch, minimum: int) -> MicroBatch:
-    """The batch with a sequence of uncounted tokens after it, where it is too short to be cut into stretches."""
-    short = minimum - len(batch.token_ids)
-    if short <= 0:
-        return batch
-    experts = batch.experts
-    if experts is not None:
-        experts = torch.cat((experts, experts.new_full((short, *experts.shape[1:]), -1)))
-    return replace(
-        batch,
-        token_ids=torch.cat((batch.token_ids, batch.token_ids.new_zeros(short))),
-        cu_seqlens=torch.cat((batch.cu_seqlens, batch.cu_seqlens[-1:] + short)),
-        experts=experts,
-    )
-
-
-def _idle(num_tokens: int, dtype: torch.dtype) -> MicroBatch:
-    """A batch of no samples: its tokens are computed, counted nowhere and trained on never."""
-    empty = torch.zeros(0, dtype=torch.int64)
-    whole: dict[str, Any] = {field.name: empty for field in fields(MicroBatch)}
-    return MicroBatch(
-        **whole
-        | {"indices": [], "experts": None, "gen_logprobs": empty.to(dtype), "advantages": empty.to(dtype)}
-        | {"token_ids": torch.zeros(num_tokens, dtype=torch.int64), "cu_seqlens": torch.tensor([0, num_tokens])}
-    )
 
 
 def _copy(model: ShardedModel) -> ShardedModel:

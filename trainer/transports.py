@@ -26,8 +26,6 @@ from gym_core.client import Client
 from gym_core.errors import BadRequest, Conflict, DeadlineExceeded, PalaestraError
 from trainer.placement import Handle as Learner
 
-PIECE_BYTES = 1 << 20
-
 
 class PublishFault(PalaestraError):
     """The policy server does not hold the weights that were sent."""
@@ -160,18 +158,10 @@ class Http:
 
 
 def _body(head: dict[str, Any], handle: Any) -> Any:
-    """A function that begins the body anew, for every attempt."""
-    from model.checkpoint_file import byte_view
     from model.weight_memory import open_memory
+    from model.weight_stream import body_of
 
-    async def pieces() -> AsyncIterator[bytes]:
-        encoded = msgspec.json.encode(head)
-        yield len(encoded).to_bytes(4, "little") + encoded
-        view = byte_view(open_memory(handle))
-        for at in range(0, len(view), PIECE_BYTES):
-            yield bytes(view[at : at + PIECE_BYTES])
-
-    return pieces
+    return body_of(msgspec.json.encode(head), open_memory(handle))
 
 
 NAMES = ("in_process", "shared_memory", "http", "disk")

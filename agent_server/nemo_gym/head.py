@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import yaml
 from aiohttp import hdrs, web
 
 from agent_server.directory import Directory, EnvironmentPeer
@@ -90,6 +89,8 @@ class _Head:
         return json_reply({"status": "ok"})
 
     async def configuration(self, request: web.Request) -> web.Response:
+        import yaml
+
         return json_reply(yaml.safe_dump(await self._names(request), sort_keys=False))
 
     async def server_instances(self, request: web.Request) -> web.Response:

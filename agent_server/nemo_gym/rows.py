@@ -13,7 +13,13 @@ from typing import Any
 from gym_core.contracts import RUN_KEY, Outcome
 
 OURS = "palaestra_rollout"
-TOKEN_FIELDS = ("prompt_token_ids", "generation_token_ids", "generation_log_probs", "generation_loss_mask")
+TOKEN_FIELDS = (
+    "prompt_token_ids",
+    "generation_token_ids",
+    "generation_log_probs",
+    "generation_loss_mask",
+    "routed_experts",
+)
 _KINDS = {
     Outcome.ENV_ERROR: "environment_error",
     Outcome.POLICY_ERROR: "model_error",

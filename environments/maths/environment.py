@@ -24,9 +24,12 @@ class Math(Environment):
     worker = True
 
     def warm(self) -> None:
-        import math_verify  # noqa: F401  takes a second or two, which no rollout should wait for
+        """A second or two, which no rollout should wait for: sympy, and the tables that its parsers build at first."""
+        import math_verify  # noqa: F401  before anything has a deadline
 
-        import environments.maths.grading  # noqa: F401
+        from environments.maths.grading import grade_strict
+
+        grade_strict(r"\frac{x+1}{2}", r"\boxed{\frac{1+x}{2}}")
 
     def make(self, rng: random.Random, level: int) -> dict[str, Any]:
         from environments.maths.generator import make

@@ -1,11 +1,11 @@
 """The state of one session: a SQLite overlay in front of a world that all sessions share, copied row by row on write.
 
-    base      in-memory database, shared by every session of the process, filled once through SQLAlchemy
+    base      in-memory database, shared by every session of the process, filled once
     overlay   in-memory database of the session: five empty tables, from a page image made once
     a read    base rows whose position is not in the overlay, and the overlay's rows that are not gone
     a write   touches the overlay only; so a session costs what it changed, and its changes are the overlay
 
-The statements of the hot path are plain SQL: a SQLAlchemy session per rollout costs more than the rollout's own calls.
+All statements are plain SQL: a SQLAlchemy session per rollout costs more than the rollout's own calls.
 
 `gone` is 1 for a deleted row, 2 for one whose gap was closed by a later append: the public verifier compares row labels
 too, and appending to mails, tasks and customers renumbers them while appending to events does not.
@@ -13,16 +13,15 @@ too, and appending to mails, tasks and customers renumbers them while appending 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sqlite3
 from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import create_engine, insert
-from sqlalchemy.pool import StaticPool
 
-from environments.workplace.tables import BASE, COLUMNS, EVENTS, KEY, MUTABLE, OVERLAY
+from environments.workplace.tables import COLUMNS, EVENTS, KEY, MUTABLE, base_schema, overlay_schema
 
 Row = dict[str, Any]
 Tables = dict[str, list[tuple[Any, ...]]]
@@ -70,34 +69,27 @@ class World:
         self.directory = directory
         self.tables = tables
         self.uri = f"file:workplace-{next(_numbers)}?mode=memory&cache=shared"
-        self._engine = create_engine(
-            "sqlite://",
-            creator=lambda: sqlite3.connect(self.uri, uri=True, check_same_thread=False),
-            poolclass=StaticPool,
-        )
-        BASE.create_all(self._engine)
-        with self._engine.begin() as connection:
+        self._db = sqlite3.connect(self.uri, uri=True, check_same_thread=False)
+        with self._db:
+            for statement in base_schema():
+                self._db.execute(statement)
             for name, rows in tables.items():
-                columns = ("position", *COLUMNS[name])
-                values = [dict(zip(columns, (number, *row), strict=True)) for number, row in enumerate(rows)]
-                if values:
-                    connection.execute(insert(BASE.tables[name]), values)
-        self._engine.raw_connection().execute("PRAGMA query_only = 1")
+                places = ", ".join("?" * (1 + len(COLUMNS[name])))
+                numbered = [(number, *row) for number, row in enumerate(rows)]
+                self._db.executemany(f"INSERT INTO {name} (position, {_NAMES[name]}) VALUES ({places})", numbered)
+        self._db.execute("PRAGMA query_only = 1")
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._db.close()
 
 
 @cache
 def _empty_overlay() -> bytes:
     """The page image of an overlay in which nothing was changed."""
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    OVERLAY.create_all(engine)
-    raw = engine.raw_connection()
-    image: bytes = raw.serialize()
-    raw.close()
-    engine.dispose()
-    return image
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as made:
+        for statement in overlay_schema():
+            made.execute(statement)
+        return made.serialize()
 
 
 class Desk:

@@ -11,9 +11,9 @@ import msgspec
 from environments.workplace.desk import Desk
 from environments.workplace.generator import LEVELS, make
 from environments.workplace.published import same_state
-from environments.workplace.replay import read_arguments, replayed
+from environments.workplace.replay import frozen, read_arguments
 from environments.workplace.rows import read_row, world_of
-from environments.workplace.strict import judge
+from environments.workplace.strict import judge, right_changes
 from environments.workplace.toolbox import TOOLS, run, specs
 from gym_core.environment import Call, Environment, Reply, Script, Session, Task, Verdict
 from gym_core.tools import ToolSpec
@@ -44,11 +44,10 @@ class Workplace(Environment):
     def verify(self, task: Task, session: Session, reply: Reply) -> Verdict:
         live = session.state if isinstance(session.state, Desk) else None
         start = live or self.setup(task)
-        wanted = replayed(world_of(task["world"]), task["truth"], fixed_keys=True)
+        truth = frozen(task["truth"])
         try:
-            return judge(start, wanted, task["answer"], reply)
+            return judge(start, right_changes(world_of(task["world"]), truth), task["answer"], reply)
         finally:
-            wanted.close()
             if live is None:
                 start.close()
 

@@ -10,35 +10,49 @@ board, which are compared as they are. A value that is no text is missing after 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from functools import lru_cache, partial
 from typing import Any
 
 from environments.workplace.desk import Desk, World, is_new
-from environments.workplace.replay import replayed
+from environments.workplace.replay import Calls, frozen, replayed
 from environments.workplace.tables import COLUMNS, EVENTS, EXACT_CASE, MUTABLE
 
-Calls = Iterable[tuple[str, Any]]
 Overlay = list[tuple[int, int, tuple[Any, ...]]]
+Labelled = list[tuple[int, tuple[Any, ...]]]
 
 
-def same_state(world: World, calls: Calls, ground_truth: Calls) -> bool:
+def same_state(world: World, calls: Iterable[tuple[str, Any]], ground_truth: Iterable[tuple[str, Any]]) -> bool:
     """Whether both lead to the same five tables."""
-    ours = replayed(world, calls, fixed_keys=False)
-    theirs = replayed(world, ground_truth, fixed_keys=False)
-    try:
-        return all(_same_table(ours, theirs, table) for table in MUTABLE)
-    finally:
-        ours.close()
-        theirs.close()
+    truth = frozen(ground_truth)
+    right = _after(world, truth)
+    with closing(replayed(world, calls, fixed_keys=False)) as ours:
+        return all(
+            _same_table(ours, right[table], table, partial(_right_labels, world, truth, table)) for table in MUTABLE
+        )
 
 
-def _same_table(ours: Desk, theirs: Desk, table: str) -> bool:
-    one, other = ours.overlay(table), theirs.overlay(table)
+@lru_cache(maxsize=512)
+def _after(world: World, truth: Calls) -> dict[str, Overlay]:
+    """What the right calls touch; the same for every rollout of a task."""
+    with closing(replayed(world, truth, fixed_keys=False)) as desk:
+        return {table: desk.overlay(table) for table in MUTABLE}
+
+
+def _right_labels(world: World, truth: Calls, table: str) -> Labelled:
+    with closing(replayed(world, truth, fixed_keys=False)) as desk:
+        return _labelled(desk, table)
+
+
+def _same_table(ours: Desk, other: Overlay, table: str, labelled: Callable[[], Labelled]) -> bool:
+    """Whether a table is the same as one of which the overlay is known, and on request every row with its label."""
+    one = ours.overlay(table)
     if one == other:
         return True
     if _shape(one) == _shape(other):  # so every label is the same: only rows that either of them touched can differ
         return _same_touched(ours, table, one, other)
-    return _growth(one) == _growth(other) and _labelled(ours, table) == _labelled(theirs, table)
+    return _growth(one) == _growth(other) and _labelled(ours, table) == labelled()
 
 
 def _shape(overlay: Overlay) -> list[tuple[int, int]]:
@@ -65,7 +79,7 @@ def _same_touched(desk: Desk, table: str, one: Overlay, other: Overlay) -> bool:
     return True
 
 
-def _labelled(desk: Desk, table: str) -> list[tuple[int, tuple[Any, ...]]]:
+def _labelled(desk: Desk, table: str) -> Labelled:
     """Every row with its label: its number when rows were last renumbered. New events are all labelled 0."""
     placed = desk.placed(table)
     gaps = [position for position, gone, _ in desk.overlay(table) if gone == 1]

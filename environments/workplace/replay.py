@@ -13,6 +13,7 @@ from typing import Any
 from environments.workplace.desk import Desk, World
 from environments.workplace.toolbox import READ_ONLY, TOOLS, run
 
+Calls = tuple[tuple[str, str], ...]
 MAX_CALLS = 500
 """Calls of a reply that are replayed; a rollout has far fewer."""
 
@@ -30,6 +31,11 @@ def replayed(world: World, calls: Iterable[tuple[str, Any]], *, fixed_keys: bool
         if name in TOOLS and name not in READ_ONLY and arguments is not None:
             run(desk, name, arguments, keep_nulls=not fixed_keys)
     return desk
+
+
+def frozen(calls: Iterable[tuple[str, Any]]) -> Calls:
+    """The same calls as a key: what is no text has no effect, so it may go."""
+    return tuple((name, text if isinstance(text, str) else "") for name, text in calls)
 
 
 def read_arguments(text: Any) -> dict[str, Any] | None:

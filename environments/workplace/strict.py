@@ -9,17 +9,28 @@ nothing and helps nothing. Damage that was undone is counted, and paid; mail can
 
 from __future__ import annotations
 
-from environments.workplace.changes import changes_of
-from environments.workplace.desk import Desk
+from contextlib import closing
+from functools import lru_cache
+
+from environments.workplace.changes import Changes, changes_of
+from environments.workplace.desk import Desk, World
+from environments.workplace.replay import Calls, replayed
 from gym_core.contracts import Verdict
 from gym_core.reply import Reply
 
 MAX_ANSWER = 500
 
 
-def judge(live: Desk, wanted: Desk, answer: str | None, reply: Reply) -> Verdict:
-    """The strict verdict. `wanted` is a desk on which the right calls were played."""
-    did, should = changes_of(live), changes_of(wanted)
+@lru_cache(maxsize=512)
+def right_changes(world: World, truth: Calls) -> Changes:
+    """What these calls change; the same for every rollout of a task, and nobody's to alter."""
+    with closing(replayed(world, truth, fixed_keys=True)) as desk:
+        return changes_of(desk)
+
+
+def judge(live: Desk, should: Changes, answer: str | None, reply: Reply) -> Verdict:
+    """The strict verdict. `should` is what the right calls change."""
+    did = changes_of(live)
     state = did.same(should)
     said = answer is None or plain(reply.text) == plain(answer)
     worked = not should.empty or answer is not None or (live.lookups > 0 and not reply.empty)

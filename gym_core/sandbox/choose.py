@@ -11,11 +11,11 @@ from gym_core.sandbox.docker import Docker
 from gym_core.sandbox.faults import SandboxFault, SandboxUnavailable
 from gym_core.sandbox.plain import Plain
 from gym_core.sandbox.provider import Provider, Sandbox
-from gym_core.sandbox.remote import URL_VARIABLE, Remote
 
 log = logging.getLogger("palaestra.sandbox")
 
 VARIABLE = "PALAESTRA_SANDBOX"
+URL_VARIABLE = "PALAESTRA_SANDBOX_URL"
 WEAK_VARIABLE = "PALAESTRA_ALLOW_WEAK_SANDBOX"
 PROVIDERS: dict[str, type[Provider]] = {"bubblewrap": Bubblewrap, "docker": Docker, "plain": Plain}
 """What this machine can do by itself, strongest first."""
@@ -56,6 +56,8 @@ def open_sandbox(name: str = "", *, allow_weak: bool | None = None) -> Sandbox:
 def provider_named(name: str) -> Provider:
     """Raises `BadRequest` with the names there are."""
     if name == REMOTE:
+        from gym_core.sandbox.remote import Remote  # with an HTTP library: 14 MB that only it needs
+
         return Remote()
     if name not in PROVIDERS:
         known = ", ".join([*PROVIDERS, REMOTE])

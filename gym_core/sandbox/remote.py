@@ -19,12 +19,12 @@ import msgspec
 from gym_core import auth, headers
 from gym_core.errors import BadRequest, PalaestraError
 from gym_core.http_reply import error_of
+from gym_core.sandbox.choose import URL_VARIABLE
 from gym_core.sandbox.faults import SandboxFault, SandboxUnavailable
 from gym_core.sandbox.run import Limits, Program, Run
 from gym_core.sandbox.wire import pack_job, unpack_run
 from gym_core.tokens import FRAME_TYPE
 
-URL_VARIABLE = "PALAESTRA_SANDBOX_URL"
 CONNECT_S = 10.0
 QUEUE_S = 60.0
 """How long a job may wait for its turn, over what it may run."""

@@ -5,12 +5,28 @@ JSON is kept as text that msgspec wrote; what queries select by has a column of 
 
 SQLite takes texts and numbers of any size whatever a column declares; PostgreSQL takes the declaration at its word, so
 there the same columns are `text` and `bigint`.
+
+Nothing is ever loaded as an object, so these are tables and columns without SQLAlchemy's mapper: 6 MB of each agent.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Float, Index, Integer, String, Text, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 BIG: TypeEngine[int] = Integer().with_variant(BigInteger(), "postgresql")
@@ -21,22 +37,40 @@ def name_type(length: int) -> TypeEngine[str]:
     return String(length).with_variant(Text(), "postgresql")
 
 
-class Base(DeclarativeBase):
-    pass
+class Base:
+    """A table as a class: its columns are attributes, and it is taken itself where a statement wants a table."""
+
+    metadata: ClassVar = MetaData()
+    __table__: ClassVar[Table]
+    __tablename__: ClassVar[str]
+    __table_args__: ClassVar[tuple[SchemaItem, ...]] = ()
+    __table_options__: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls) -> None:
+        columns = {name: value for name, value in vars(cls).items() if isinstance(value, Column)}
+        for name, column in columns.items():
+            column.key = name
+            column.name = column.name or name
+        parts = (*columns.values(), *cls.__table_args__)
+        cls.__table__ = Table(cls.__tablename__, Base.metadata, *parts, **cls.__table_options__)
+
+    @classmethod
+    def __clause_element__(cls) -> Table:
+        return cls.__table__
 
 
 class RunRow(Base):
     __tablename__ = "runs"
 
-    run_id: Mapped[str] = mapped_column(name_type(128), primary_key=True)
-    kind: Mapped[str] = mapped_column(name_type(32))
-    recipe: Mapped[str] = mapped_column(Text)
-    seed: Mapped[int] = mapped_column(BIG)
-    arm: Mapped[str] = mapped_column(name_type(32))
-    status: Mapped[str] = mapped_column(name_type(32))
-    created_at: Mapped[float] = mapped_column(Float)
-    finished_at: Mapped[float | None] = mapped_column(Float)
-    summary: Mapped[str] = mapped_column(Text)
+    run_id: ColumnElement[str] = Column(name_type(128), primary_key=True)
+    kind: ColumnElement[str] = Column(name_type(32), nullable=False)
+    recipe: ColumnElement[str] = Column(Text, nullable=False)
+    seed: ColumnElement[int] = Column(BIG, nullable=False)
+    arm: ColumnElement[str] = Column(name_type(32), nullable=False)
+    status: ColumnElement[str] = Column(name_type(32), nullable=False)
+    created_at: ColumnElement[float] = Column(Float, nullable=False)
+    finished_at: ColumnElement[float | None] = Column(Float)
+    summary: ColumnElement[str] = Column(Text, nullable=False)
 
 
 class RolloutRow(Base):
@@ -44,30 +78,30 @@ class RolloutRow(Base):
     without; the other columns are for selection."""
 
     __tablename__ = "rollouts"
-    __table_args__ = (
+    __table_args__: ClassVar = (
         UniqueConstraint("rollout_id", name="uq_rollouts_rollout_id"),
         Index("ix_rollouts_run", "run_id", "seq"),
         Index("ix_rollouts_group", "group_id"),
         Index("ix_rollouts_blob_file", "blob_file"),
-        {"sqlite_autoincrement": True},
     )
+    __table_options__: ClassVar = {"sqlite_autoincrement": True}
 
-    seq: Mapped[int] = mapped_column(BIG, primary_key=True)
-    rollout_id: Mapped[str] = mapped_column(name_type(128))
-    run_id: Mapped[str] = mapped_column(name_type(128))
-    environment: Mapped[str] = mapped_column(name_type(128))
-    task_id: Mapped[str] = mapped_column(name_type(256))
-    group_id: Mapped[str] = mapped_column(name_type(256))
-    step: Mapped[int] = mapped_column(BIG)
-    outcome: Mapped[str] = mapped_column(name_type(16))
-    reward: Mapped[float | None] = mapped_column(Float)
-    created_at: Mapped[float] = mapped_column(Float)
-    record: Mapped[str] = mapped_column(Text)
-    blob_file: Mapped[str] = mapped_column(name_type(64))
-    blob_offset: Mapped[int] = mapped_column(BIG)
-    blob_length: Mapped[int] = mapped_column(BIG)
-    blob_crc32: Mapped[int] = mapped_column(BIG)
-    task_key: Mapped[str] = mapped_column(name_type(32), server_default="")
+    seq: ColumnElement[int] = Column(BIG, primary_key=True)
+    rollout_id: ColumnElement[str] = Column(name_type(128), nullable=False)
+    run_id: ColumnElement[str] = Column(name_type(128), nullable=False)
+    environment: ColumnElement[str] = Column(name_type(128), nullable=False)
+    task_id: ColumnElement[str] = Column(name_type(256), nullable=False)
+    group_id: ColumnElement[str] = Column(name_type(256), nullable=False)
+    step: ColumnElement[int] = Column(BIG, nullable=False)
+    outcome: ColumnElement[str] = Column(name_type(16), nullable=False)
+    reward: ColumnElement[float | None] = Column(Float)
+    created_at: ColumnElement[float] = Column(Float, nullable=False)
+    record: ColumnElement[str] = Column(Text, nullable=False)
+    blob_file: ColumnElement[str] = Column(name_type(64), nullable=False)
+    blob_offset: ColumnElement[int] = Column(BIG, nullable=False)
+    blob_length: ColumnElement[int] = Column(BIG, nullable=False)
+    blob_crc32: ColumnElement[int] = Column(BIG, nullable=False)
+    task_key: ColumnElement[str] = Column(name_type(32), server_default="", nullable=False)
 
 
 class TaskRow(Base):
@@ -75,8 +109,8 @@ class TaskRow(Base):
 
     __tablename__ = "tasks"
 
-    task_key: Mapped[str] = mapped_column(name_type(32), primary_key=True)
-    row: Mapped[str] = mapped_column(Text)
+    task_key: ColumnElement[str] = Column(name_type(32), primary_key=True)
+    row: ColumnElement[str] = Column(Text, nullable=False)
 
 
 class SettingRow(Base):
@@ -84,23 +118,23 @@ class SettingRow(Base):
 
     __tablename__ = "store_settings"
 
-    name: Mapped[str] = mapped_column(name_type(64), primary_key=True)
-    value: Mapped[str] = mapped_column(Text)
+    name: ColumnElement[str] = Column(name_type(64), primary_key=True)
+    value: ColumnElement[str] = Column(Text, nullable=False)
 
 
 class MetricsRow(Base):
     __tablename__ = "metrics"
 
-    run_id: Mapped[str] = mapped_column(name_type(128), primary_key=True)
-    step: Mapped[int] = mapped_column(BIG, primary_key=True, autoincrement=False)
-    values_json: Mapped[str] = mapped_column("values", Text)
+    run_id: ColumnElement[str] = Column(name_type(128), primary_key=True)
+    step: ColumnElement[int] = Column(BIG, primary_key=True, autoincrement=False)
+    values_json: ColumnElement[str] = Column("values", Text, nullable=False)
 
 
 class ProfileRow(Base):
     __tablename__ = "task_profiles"
 
-    environment: Mapped[str] = mapped_column(name_type(128), primary_key=True)
-    task_id: Mapped[str] = mapped_column(name_type(256), primary_key=True)
-    checkpoint: Mapped[str] = mapped_column(name_type(256), primary_key=True)
-    passes: Mapped[float] = mapped_column(Float)
-    count: Mapped[int] = mapped_column(BIG)
+    environment: ColumnElement[str] = Column(name_type(128), primary_key=True)
+    task_id: ColumnElement[str] = Column(name_type(256), primary_key=True)
+    checkpoint: ColumnElement[str] = Column(name_type(256), primary_key=True)
+    passes: ColumnElement[float] = Column(Float, nullable=False)
+    count: ColumnElement[int] = Column(BIG, nullable=False)

@@ -93,7 +93,7 @@ def put_metrics(connection: Connection, run_id: str, step: int, values: Mapping[
     statement = insert_into(connection, MetricsRow).values(run_id=run_id, step=step, values_json=_text(merged))
     connection.execute(
         statement.on_conflict_do_update(
-            index_elements=["run_id", "step"], set_={"values": statement.excluded["values"]}
+            index_elements=["run_id", "step"], set_={"values_json": statement.excluded["values_json"]}
         )
     )
 

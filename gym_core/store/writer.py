@@ -15,20 +15,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Table
 
 from gym_core.errors import Unavailable
 from gym_core.store.blobs import BlobRef, BlobWriter
-from gym_core.store.dialect import keep_first
+from gym_core.store.dialect import KeepFirst
 from gym_core.store.fault import fault_of, lost_connection
 from gym_core.store.models import RolloutRow, TaskRow
 
 MAX_BATCH = 256
 """Rollouts in one transaction, so that a crowd does not hold the write lock for long."""
-
-
-_INSERT_ROLLOUT = keep_first(RolloutRow.__table__, "rollout_id")
-_INSERT_TASK = keep_first(TaskRow.__table__, "task_key")
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +61,7 @@ class Writer:
         self._blobs = blobs
         self._name = name
         self._connection: Connection | None = None
+        self._inserts: dict[str, KeepFirst] = {}
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._gate = threading.Lock()  # nothing is queued behind the end mark
         self._closed = False
@@ -135,13 +132,18 @@ class Writer:
                 if isinstance(job.work, Change):
                     job.result = job.work.apply(self._connection)
 
-    @staticmethod
-    def _insert(connection: Connection, puts: list[Put]) -> None:
+    def _insert(self, connection: Connection, puts: list[Put]) -> None:
         """Task rows first, in this same transaction: whoever tidies up never sees one without its rollout."""
         tasks = {put.task["task_key"]: put.task for put in puts if put.task is not None}
         if tasks:
-            connection.execute(_INSERT_TASK[connection.dialect.name], list(tasks.values()))
-        connection.execute(_INSERT_ROLLOUT[connection.dialect.name], [_full_row(put) for put in puts])
+            self._keep(connection, TaskRow.__table__, "task_key", list(tasks.values()))
+        self._keep(connection, RolloutRow.__table__, "rollout_id", [_full_row(put) for put in puts])
+
+    def _keep(self, connection: Connection, table: Table, key: str, rows: list[dict[str, Any]]) -> None:
+        insert = self._inserts.get(table.name)
+        if insert is None:
+            insert = self._inserts[table.name] = KeepFirst(connection.dialect, table, key, list(rows[0]))
+        insert.run(connection, rows)
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from model.checkpoint import read_config, save_pretrained, stored_tensors
-from model.checkpoint_file import StoredTensor, read_into
+from model.checkpoint_file import StoredTensor
 from model.checkpoint_names import IGNORED, misfits, state_tensors
+from model.checkpoint_read import read_into
 from model.config import MOE, HybridConfig
 from model.layers.moe import MoEMixer
 from model.parallel.parallelise import ONE_DTYPE, empty_share, fill, gather_parameters

@@ -17,18 +17,19 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from model.checkpoint import (
+from model.checkpoint import state_tensors, stored_tensors
+from model.checkpoint_file import Source, StoredTensor, TensorSource
+from model.checkpoint_folder import (
     SHARD_BYTES,
-    _copy_companions,
-    _replace_directory,
-    _truncated,
-    _write_config,
-    _write_weights,
-    state_tensors,
-    stored_tensors,
+    copy_companions,
+    replace_directory,
+    truncated,
+    write_config,
+    write_weights,
 )
-from model.checkpoint_file import Source, StoredTensor, TensorSource, read_into, staging
 from model.checkpoint_names import misfits
+from model.checkpoint_pieces import PIECE_BYTES, staging
+from model.checkpoint_read import read_into
 from model.config import HybridConfig
 from model.counting import tensor_shapes
 from model.kernels.fp8 import E4M3, dequantise, quantise
@@ -53,7 +54,7 @@ class QuantisedSource:
 
     def __init__(self, tensor: Tensor, scale: Tensor) -> None:
         self.tensor, self.scale, self.shape = tensor.detach(), scale, tuple(tensor.shape)
-        self.splits = tensor.is_contiguous()
+        self.piece_bytes = PIECE_BYTES if tensor.is_contiguous() else max(1, tensor.numel())
 
     def rows(self, first: int, last: int) -> Tensor:
         """Rows first..last as contiguous e4m3 numbers on the CPU, rounded a few rows at a time, within the cache."""
@@ -85,12 +86,12 @@ def save_quantised(
 
     def write(fresh: Path) -> None:
         if companions is not None:
-            _copy_companions(Path(companions), fresh)
-        _write_config(model.config, model.dtype, fresh)
+            copy_companions(Path(companions), fresh)
+        write_config(model.config, model.dtype, fresh)
         describe(fresh, excluded, bool(scales.cache))
-        _write_weights(sources, fresh, max_shard_bytes)
+        write_weights(sources, fresh, max_shard_bytes)
 
-    _replace_directory(Path(directory).absolute(), write)
+    replace_directory(Path(directory).absolute(), write)
 
 
 def load_quantised(
@@ -190,7 +191,7 @@ def _refuse_misfits(
             problems.append(f"{name} is missing")
         elif found[name].shape not in ((), (1,)) or found[name].dtype is None:
             problems.append(f"{name} must be one number, got {list(found[name].shape)} of {found[name].stored_as}")
-    problems += _truncated(found)
+    problems += truncated(found)
     if problems:
         raise ValueError(f"{source} does not fit the model, {len(problems)} problems:\n  " + "\n  ".join(problems))
 

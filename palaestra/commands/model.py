@@ -100,6 +100,24 @@ def bench(model: Path, dtype: str, device: str, length: int, seconds: float, thr
     print_table(["what", "ms", "tokens_per_s"], rows, title=f"{folder}, {dtype}, {device}, {threads} thread(s)")
 
 
+@command.command("compile")
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="make one for every kind of processor")
+def compile_layers(into: Path | None) -> None:
+    """Compile the layers of small models now: for this machine, into its cache, which a first model would do by itself.
+
+    With --into, for machines without a compiler: they find them in the folder that PALAESTRA_NATIVE_PREBUILT names.
+    """
+    from gym_core.errors import BadRequest
+    from model.kernels.native import build, prebuilt
+
+    try:
+        made = [build.build(prebuilt.REAL)] if into is None else prebuilt.make(into)
+    except build.NoLibrary as error:
+        raise BadRequest(str(error), hint="models are computed without them too, small ones more slowly") from None
+    for file in made:
+        click.echo(f"{file}  {file.stat().st_size / 1e6:.1f} MB")
+
+
 def _chat_command() -> click.Command:
     """`palaestra chat`, under this group too."""
     from palaestra.commands import chat

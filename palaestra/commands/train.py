@@ -72,11 +72,7 @@ def command(
 
     given = parse_overrides(overrides)
     if resume is not None:
-        if strange := sorted(key for key in given if not key.startswith("layout.")):
-            raise BadRequest("a run resumes with its own recipe, only its layout may change", field=strange[0])
-        kept = RunFolder.existing(resume).read_json("recipe.json")
-        kept["layout"] = kept.get("layout", {}) | {key.removeprefix("layout."): value for key, value in given.items()}
-        recipe = parse_recipe(kept, str(resume))
+        recipe = parse_recipe(_resumed(RunFolder.existing(resume).read_json("recipe.json"), given), str(resume))
     else:
         given |= {name: value for name, value in (("seed", seed), ("arm", arm)) if value is not None}
         recipe = load_recipe(recipe_name, given)
@@ -97,6 +93,17 @@ def command(
         print_json(summary)
     else:
         show(summary, runs_dir / summary["run_id"])
+
+
+def _resumed(recipe: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """A run's recipe over other processes. Raises BadRequest for any other change."""
+    if strange := sorted(key for key in given if not key.startswith("layout.") and key != "policy.replicas"):
+        what = "a run resumes with its own recipe, only `layout` and `policy.replicas` may change"
+        raise BadRequest(what, field=strange[0])
+    for key, value in given.items():
+        table, _, name = key.partition(".")
+        recipe[table] = recipe.get(table, {}) | {name: value}
+    return recipe
 
 
 async def _watched(going: Coroutine[Any, Any, dict[str, Any]], runs_dir: Path) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from gym_core.errors import BadRequest
-from model.weight_memory import Handle, duplicate
+from model.weight_memory import Handle, duplicate, open_memory
+from model.weight_stream import body_of
 from policy_server.weights import WeightsParams
 
 
@@ -38,10 +39,18 @@ class Kept:
             raise BadRequest(str(error), field="memory", hint="publish by disk or http") from None
         return Handle(os.getpid(), self._fd, offered.inode, offered.nbytes)
 
-    def body(self) -> dict[str, Any]:
+    def order(self) -> dict[str, Any]:
         """What POST /weights is asked."""
-        body: dict[str, Any] = msgspec.to_builtins(self.params)
-        return body
+        order: dict[str, Any] = msgspec.to_builtins(self.params)
+        return order
+
+    def body(self) -> Any:
+        """What POST /weights/body is sent, for a replica on a machine that does not see our memory. None for a path."""
+        memory = self.params.memory
+        if memory is None:
+            return None
+        head = msgspec.structs.replace(self.params, memory=None, nbytes=memory.nbytes)
+        return body_of(msgspec.json.encode(head), open_memory(memory))
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+import aiohttp
 
 from gym_core.client import Client, Token
 from gym_core.errors import PalaestraError, Unavailable
@@ -48,6 +51,12 @@ class Replica:
         self.gone = asyncio.Event()
         self.num_requests = self.num_running = self.num_restarts = 0
         self.version = 0
+
+    def asked(self) -> Client:
+        """Its client. Raises `Unavailable` where it has none."""
+        if self.client is None:
+            raise Unavailable(f"replica {self.number} is gone", stage="route")
+        return self.client
 
 
 class Pool:
@@ -94,16 +103,26 @@ class Pool:
             return max(up, key=lambda replica: hashlib.blake2b(f"{replica.number} {key}".encode()).digest())
         return min(up, key=lambda replica: (replica.num_running, replica.num_requests))
 
-    async def wait_for_one(self, timeout_s: float) -> None:
-        """Until a replica is up. Raises `Unavailable`."""
+    async def wait_for_one(self, timeout_s: float, tried: Mapping[int, Process | None] | None = None) -> None:
+        """Until a replica is up whose process is none of those that were `tried`. Raises `Unavailable`."""
+        asked = tried or {}
         try:
             async with asyncio.timeout(timeout_s), self._changed:
-                await self._changed.wait_for(lambda: any(replica.up for replica in self.replicas))
+                await self._changed.wait_for(lambda: len(self.still(asked)) < sum(each.up for each in self.replicas))
         except TimeoutError:
             raise Unavailable(f"no replica was up for {timeout_s:g} s", stage="route", retry_after_s=1.0) from None
 
-    def evict(self, replica: Replica, why: str) -> None:
-        """Give a replica's process up; its keeper starts another. Requests that it has go elsewhere at once."""
+    def still(self, tried: Mapping[int, Process | None]) -> set[int]:
+        """The numbers of those tried that are up with the process that was tried."""
+        return {n for n, process in tried.items() if self.replicas[n].up and self.replicas[n].process is process}
+
+    def evict(self, replica: Replica, why: str, process: Process | None = None) -> None:
+        """Give a replica's process up; its keeper starts another. Requests that it has go elsewhere at once.
+
+        Where it is given up already, or another one has taken the place of `process`, nothing is done.
+        """
+        if replica.gone.is_set() or (process is not None and process is not replica.process):
+            return
         log.warning("replica %d is given up: %s", replica.number, why)
         replica.up = False
         replica.gone.set()
@@ -125,8 +144,8 @@ class Pool:
         replica.client = Client(process.url, token=self._token, retries=0)
         replica.gone = asyncio.Event()
         await self._welcome(replica)
+        replica.up = True  # at once: the next publication may wait for nothing else, and must not miss it
         async with self._changed:
-            replica.up = True
             self._changed.notify_all()
 
     async def _keep(self, replica: Replica) -> None:
@@ -138,7 +157,7 @@ class Pool:
             replica.num_restarts += 1
             try:
                 await self._launch(replica)
-            except PalaestraError as error:
+            except (PalaestraError, OSError, ValueError, RuntimeError) as error:  # whatever it was: it is tried again
                 log.warning("replica %d did not start: %s", replica.number, error)
                 await asyncio.sleep(self._every_s)
 
@@ -169,3 +188,25 @@ class Pool:
         if replica.client is not None:
             await replica.client.close()
         replica.process = replica.client = None
+
+
+def nobody() -> PalaestraError:
+    return Unavailable("no replica is up", stage="route", retry_after_s=1.0)
+
+
+async def unless_gone(replica: Replica, work: Awaitable[Any]) -> Any:
+    """What `work` returns. Raises `Unavailable` as soon as the replica is given up, or when its connection breaks."""
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(replica.gone.wait())
+    try:
+        await asyncio.wait((task, gone), return_when="FIRST_COMPLETED")
+        if task.done():
+            return task.result()
+        raise Unavailable(f"replica {replica.number} was given up", stage="route", server="policy")
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unavailable(f"replica {replica.number} is gone: {error}", stage="route", server="policy") from None
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+            with suppress(asyncio.CancelledError, aiohttp.ClientError, OSError, PalaestraError):
+                await task

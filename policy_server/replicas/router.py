@@ -3,34 +3,34 @@
     request ─▶ sticky by rollout ─▶ replica ─▶ first bytes ─▶ the caller
                     ▲                  └─ gone before that: another one      └─ gone after that: a typed error
 
-Sampling has no effect but its answer, so a request may be asked again as long as nothing of an answer was passed on.
+Sampling has no effect but its answer, so a request may be asked again as long as nothing of an answer was passed on;
+of all answers but streams of events nothing is before they are complete. What all replicas are asked: together.py.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import aiohttp
 import msgspec
 from aiohttp import web
+from multidict import CIMultiDict
 
 from gym_core import headers
 from gym_core.access import Access
 from gym_core.client import Client, Token
-from gym_core.errors import Conflict, PalaestraError, PolicyFault, Unavailable
+from gym_core.errors import PalaestraError, PolicyFault, Unavailable
 from gym_core.serve import DOOR, deadline_s, json_reply, read_json
 from gym_core.telemetry import Metrics
 from model.weight_memory import WeightMemory
 from policy_server.app import guard, openai_error
-from policy_server.replicas.current import Kept
-from policy_server.replicas.pool import Pool, Replica, Spawn
-from policy_server.weight_body import arriving, fill, read_head
-from policy_server.weights import Taken, WeightsParams
+from policy_server.replicas.pool import Pool, Process, Replica, Spawn, nobody, unless_gone
+from policy_server.replicas.together import Together
+from policy_server.weight_body import arriving, fill, read_head, require_fit
+from policy_server.weights import WeightsParams
 
 _HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date", "server"}
 _TURN = re.compile(r"-\d+$")
@@ -41,10 +41,8 @@ class Router:
     """The handlers. `publish_s`: a replica that has not taken new weights by then is evicted."""
 
     def __init__(self, count: int, spawn: Spawn, *, token: Token = None, publish_s: float = 60.0, **options: Any):
-        self.pool = Pool(count, spawn, self._welcome, token=token, **options)
-        self._publish_s = publish_s
-        self._kept: Kept | None = None
-        self._publishing = asyncio.Lock()
+        self._together = Together(publish_s)
+        self.pool = Pool(count, spawn, self._together.welcome, token=token, **options)
         self._session: aiohttp.ClientSession | None = None
 
     def app(self, token: Access | str | None = None) -> web.Application:
@@ -67,28 +65,36 @@ class Router:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
         )
-        await self.pool.start()
+        try:
+            await self.pool.start()
+        except BaseException:
+            await self._session.close()
+            raise
 
     async def _close(self, _: web.Application) -> None:
         await self.pool.close()
         if self._session is not None:
             await self._session.close()
-        if self._kept is not None:
-            self._kept.close()
+        self._together.close()
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
-        """Pass a request on, to another replica where one is gone before it has answered anything."""
+        """Pass a request on, to another replica where one is gone before any of its answer was passed on.
+
+        Where none is up it waits for one, a minute at most. A request that ends every replica it comes to is not
+        passed on for ever: to each of them once, and once more.
+        """
         body, key = await request.read(), rollout_of(request)
-        limit_s, tried = deadline_s(request, 3600.0), set[int]()
-        error: PalaestraError = _nobody()
-        while len(tried) < len(self.pool.replicas):
-            replica = self.pool.choose(key, tried)
-            if replica is None:
-                if tried:
-                    break
-                await self.pool.wait_for_one(min(limit_s, _WAIT_S))
-                continue
-            tried.add(replica.number)
+        limit_s, tried = min(deadline_s(request, 3600.0), _WAIT_S), dict[int, Process | None]()
+        error: PalaestraError = nobody()
+        for _ in range(len(self.pool.replicas) + 1):
+            if (replica := self.pool.choose(key, self.pool.still(tried))) is None:
+                try:
+                    await self.pool.wait_for_one(limit_s, tried)
+                except Unavailable as none_came:
+                    raise (error if tried else none_came) from None
+                replica = self.pool.choose(key, self.pool.still(tried))
+                assert replica is not None
+            tried[replica.number] = replica.process
             answer = web.StreamResponse()
             try:
                 return await self._pass_on(request, body, replica, answer)
@@ -101,6 +107,8 @@ class Router:
     async def _pass_on(
         self, request: web.Request, body: bytes, replica: Replica, answer: web.StreamResponse
     ) -> web.StreamResponse:
+        """The replica's answer: a stream of events piece by piece, as `answer`; anything else once all of it is here,
+        so that a replica that is lost in the middle of it costs nothing."""
         assert self._session is not None and replica.process is not None
         sent = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_HEADERS}
         replica.num_requests += 1
@@ -108,95 +116,54 @@ class Router:
         try:
             url = replica.process.url + request.path_qs
             asked = self._session.request(request.method, url, data=body, headers=sent, allow_redirects=False)
-            upstream = await _unless_gone(replica, _entered(asked))
+            upstream = await unless_gone(replica, _entered(asked))
             try:
-                piece = await _unless_gone(replica, upstream.content.readany())
-                if upstream.status == 503 and not piece:
+                told = [item for item in upstream.headers.items() if item[0].lower() not in _HOP_HEADERS]
+                if upstream.content_type == "text/event-stream":
+                    return await _stream(request, replica, upstream, answer, told)
+                whole = await unless_gone(replica, upstream.read())
+                if upstream.status == 503 and not whole:
                     raise Unavailable(f"replica {replica.number} is closing", stage="route")
-                answer.set_status(upstream.status)
-                for name, value in upstream.headers.items():
-                    if name.lower() not in _HOP_HEADERS:
-                        answer.headers.add(name, value)
-                await answer.prepare(request)
-                while piece:
-                    await answer.write(piece)
-                    piece = await _unless_gone(replica, upstream.content.readany())
-                await answer.write_eof()
-                return answer
+                return web.Response(status=upstream.status, body=whole, headers=CIMultiDict(told))
             finally:
                 upstream.close()
         finally:
             replica.num_running -= 1
 
     async def weights(self, request: web.Request) -> web.Response:
-        return json_reply(await self._publish(await read_json(request, WeightsParams)))
+        return json_reply(await self._together.publish(self.pool, await read_json(request, WeightsParams)))
 
     async def weights_body(self, request: web.Request) -> web.Response:
         """Receive once, into memory that all replicas then serve from."""
         async with arriving(request):
             params = await read_head(request)
+        require_fit(params, await self._weight_bytes())
         memory = WeightMemory(params.nbytes, shared=True)
         try:
             async with arriving(request):
                 await fill(request, memory.tensor)
-            return json_reply(await self._publish(msgspec.structs.replace(params, memory=memory.handle, nbytes=0)))
+            here = msgspec.structs.replace(params, memory=memory.handle, nbytes=0)
+            return json_reply(await self._together.publish(self.pool, here))
         finally:
             memory.close()
 
-    async def _publish(self, params: WeightsParams) -> Taken:
-        """Give new weights to every replica that is up; one that is too slow or fails alone is evicted."""
-        async with self._publishing:
-            kept = Kept(params)
-            up = [replica for replica in self.pool.replicas if replica.up]
-            results = await asyncio.gather(*(self._give(replica, kept) for replica in up))
-            taken = [result for result in results if isinstance(result, Taken)]
-            if not taken:
-                kept.close()
-                raise next((each for each in results if isinstance(each, PalaestraError)), _nobody())
-            for replica, result in zip(up, results, strict=True):
-                if isinstance(result, PalaestraError):
-                    self.pool.evict(replica, f"it did not take version {kept.version}: {result}")
-            if self._kept is not None:
-                self._kept.close()
-            self._kept = kept
-        if any(other.checksums != taken[0].checksums for other in taken):
-            raise Conflict("the replicas do not hold the same weights", stage="verify", server="policy")
-        return taken[0]
-
-    async def _give(self, replica: Replica, kept: Kept) -> Taken | PalaestraError:
-        client = _client(replica)
-        ask: Any = client.post_json("/weights", kept.body(), Taken, timeout_s=self._publish_s)
-        try:
-            taken: Taken = await _unless_gone(replica, ask)
-        except PalaestraError as error:
-            return error
-        replica.version = taken.version
-        return taken
-
-    async def _welcome(self, replica: Replica) -> None:
-        """A fresh replica takes the current weights before it serves. Raises what it answers."""
-        async with self._publishing:
-            replica.version = 0
-            if self._kept is not None and isinstance(result := await self._give(replica, self._kept), PalaestraError):
-                raise result
+    async def _weight_bytes(self) -> int:
+        """How large the served model is, as a replica says. Raises what it answers where it takes no memory."""
+        await self.pool.wait_for_one(self._together.publish_s)
+        replica = next((replica for replica in self.pool.replicas if replica.up), None)
+        if replica is None:
+            raise nobody()
+        told = await unless_gone(replica, replica.asked().get_json("/weights/bytes"))
+        return int(told["nbytes"])
 
     async def checksums(self, _: web.Request) -> web.Response:
-        return json_reply(await self._agreed("checksums", lambda client: client.get_json("/weights/checksums")))
+        return json_reply(await self._together.agreed(self.pool, "checksums", _checksums))
 
     async def score(self, request: web.Request) -> web.Response:
         body: dict[str, Any] = await read_json(request, dict[str, Any])
-        return json_reply(await self._agreed("scores", lambda client: client.post_json("/score", body)))
-
-    async def _agreed(self, what: str, ask: Callable[[Client], Any]) -> Any:
-        """What every replica answers. Raises `Conflict` naming one that answers something else."""
-        up = [replica for replica in self.pool.replicas if replica.up]
-        if not up:
-            raise _nobody()
-        answers = await asyncio.gather(*(_unless_gone(replica, ask(_client(replica))) for replica in up))
-        for replica, answer in zip(up, answers, strict=True):
-            if answer != answers[0]:
-                raise Conflict(f"the {what} of replica {replica.number} are not those of replica {up[0].number}")
-        return answers[0]
+        return json_reply(
+            await self._together.agreed(self.pool, "scores", lambda client: client.post_json("/score", body))
+        )
 
     async def version(self, request: web.Request) -> web.StreamResponse:
         return await self.forward(request)
@@ -224,14 +191,8 @@ def rollout_of(request: web.Request) -> str:
     return _TURN.sub("", request.headers.get(headers.IDEMPOTENCY, ""))
 
 
-def _nobody() -> PalaestraError:
-    return Unavailable("no replica is up", stage="route", retry_after_s=1.0)
-
-
-def _client(replica: Replica) -> Client:
-    if replica.client is None:
-        raise Unavailable(f"replica {replica.number} is gone", stage="route")
-    return replica.client
+async def _checksums(client: Client) -> Any:
+    return await client.get_json("/weights/checksums")
 
 
 async def _entered(asked: Any) -> aiohttp.ClientResponse:
@@ -239,29 +200,28 @@ async def _entered(asked: Any) -> aiohttp.ClientResponse:
     return response
 
 
-async def _unless_gone(replica: Replica, work: Any) -> Any:
-    """What `work` returns. Raises `Unavailable` as soon as the replica is given up, or when its connection breaks."""
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(replica.gone.wait())
-    try:
-        await asyncio.wait((task, gone), return_when="FIRST_COMPLETED")
-        if task.done():
-            return task.result()
-        raise Unavailable(f"replica {replica.number} was given up", stage="route", server="policy")
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unavailable(f"replica {replica.number} is gone: {error}", stage="route", server="policy") from None
-    finally:
-        gone.cancel()
-        if not task.done():
-            task.cancel()
-            with suppress(asyncio.CancelledError, aiohttp.ClientError, OSError, PalaestraError):
-                await task
+async def _stream(
+    request: web.Request,
+    replica: Replica,
+    upstream: aiohttp.ClientResponse,
+    answer: web.StreamResponse,
+    told: list[tuple[str, str]],
+) -> web.StreamResponse:
+    piece = await unless_gone(replica, upstream.content.readany())
+    answer.set_status(upstream.status)
+    for name, value in told:
+        answer.headers.add(name, value)
+    await answer.prepare(request)
+    while piece:
+        await answer.write(piece)
+        piece = await unless_gone(replica, upstream.content.readany())
+    await answer.write_eof()
+    return answer
 
 
 async def _break_off(answer: web.StreamResponse, failure: PalaestraError) -> web.StreamResponse:
-    """End an answer that has begun: with an error event where it is a stream of events, else by breaking it off."""
+    """End a stream of events that has begun, with an error event."""
     fault = PolicyFault(f"the replica was lost in the middle of its answer: {failure.message}", stage="generate")
-    if answer.content_type != "text/event-stream":
-        raise fault
     body = msgspec.json.encode(openai_error(fault.info(), fault.status))
     await answer.write(b"data: " + body + b"\n\n")
     await answer.write_eof()

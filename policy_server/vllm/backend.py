@@ -16,6 +16,7 @@ from gym_core.client import Client
 from gym_core.errors import BadRequest, Busy, PalaestraError, PolicyFault, RemoteError, Unauthorized, UnknownName
 from policy_server.grammar import Grammars
 from policy_server.requests import Delta, GenerateRequest, GenerateResult
+from policy_server.routed import refuse_experts
 from policy_server.scheduler import check
 from policy_server.vllm.process import VllmProcess
 from policy_server.vllm.updates import Updates
@@ -69,6 +70,7 @@ class VllmBackend:
     async def generate(self, request: GenerateRequest) -> GenerateResult:
         """Sample. Raises as the embedded engine; whoever hangs up is taken out of vLLM's batch."""
         prompt = check(request, self.max_length, self.vocab_size)
+        refuse_experts(request)
         room = self.max_length - len(prompt)
         wanted = room if request.max_tokens is None else min(request.max_tokens, room)
         if request.constraint is not None:

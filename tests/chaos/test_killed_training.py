@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -85,8 +86,24 @@ def environments_of(parent: psutil.Process) -> psutil.Process:
 
 def policy_of(parent: psutil.Process) -> psutil.Process:
     """Whoever listens at the address that the agent was given: with Ray, the actor that holds the engine."""
+    return listening(parent, urlsplit(policy_url(parent)).port)
+
+
+def replica_of(parent: psutil.Process) -> psutil.Process:
+    """The busiest of the replicas behind that address: there is something to lose."""
+    with urlopen(f"{policy_url(parent)}/replicas", timeout=30) as reply:
+        rows = json.loads(reply.read())
+    assert len(rows) == 2 and all(row["up"] and row["restarts"] == 0 for row in rows), rows
+    busiest = max(rows, key=lambda row: (row["running"], row["requests"]))
+    return listening(parent, urlsplit(busiest["url"]).port)
+
+
+def policy_url(parent: psutil.Process) -> str:
     arguments = agent_of(parent).cmdline()
-    port = urlsplit(arguments[arguments.index("--policy") + 1]).port
+    return arguments[arguments.index("--policy") + 1]
+
+
+def listening(parent: psutil.Process, port: int | None) -> psutil.Process:
     for one in parent.children(recursive=True):
         if any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in one.net_connections("tcp")):
             return one
@@ -139,6 +156,34 @@ async def test_a_run_whose_environments_die(tmp_path: Path) -> None:
     await stops_and_resumes(tmp_path, environments_of, "--local")
 
 
+async def goes_on_without_a_replica(folder: Path, *where: str) -> None:
+    """Nobody resumes anything: the step it dies in goes on with the other one, and not one rollout is lost."""
+    (folder / "tiny.toml").write_text(RECIPE + "[policy]\nreplicas = 2\n")
+    runs = folder / "runs"
+    ended = await command(
+        "train", "--recipe", str(folder / "tiny.toml"), "--runs-dir", str(runs), "--json", *where,
+        kill_at="GRPO 2/", victim=replica_of,
+    )  # fmt: skip
+    assert ended.code == 0 and ended.left == [], ended.told
+    (run,) = runs.iterdir()
+    entries = Journal(run / "journal.jsonl").entries()
+    assert [entry.step for entry in entries] == list(range(STEPS))
+    for entry in entries:
+        outcomes = [outcome for group in entry.groups.values() for _, outcome, _ in group]
+        assert len(outcomes) == PROMPTS * GROUP and set(outcomes) <= {"scored", "truncated"}
+    assert json.loads(ended.out)["environments"]["math"]["num_failed"] == 0
+    assert "given up" in ended.told and "placing again" not in ended.told
+
+
+async def test_a_run_one_of_whose_replicas_dies_goes_on(tmp_path: Path) -> None:
+    await goes_on_without_a_replica(tmp_path, "--local")
+
+
+@pytest.mark.slow
+async def test_a_run_one_of_whose_replicas_dies_goes_on_on_ray(tmp_path: Path) -> None:
+    await goes_on_without_a_replica(tmp_path)
+
+
 @pytest.mark.slow
 async def test_a_run_whose_policy_actor_dies_goes_on_by_itself(tmp_path: Path) -> None:
     """The environments live in an actor too, which is placed again with the others."""
@@ -156,20 +201,30 @@ async def test_a_run_whose_policy_actor_dies_goes_on_by_itself(tmp_path: Path) -
 
 
 @pytest.mark.slow
-async def test_a_deterministic_run_that_is_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    """The whole program dies, its services follow; everything but the warm start is done again or found."""
-    (tmp_path / "tiny.toml").write_text(RECIPE + "[policy]\ndeterministic = true\n")
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_a_deterministic_run_that_is_killed_ends_with_the_same_bytes(tmp_path: Path, replicas: int) -> None:
+    """The whole program dies, its services follow; everything but the warm start is done again or found.
+
+    With two replicas it goes on with one, and ends with the bits of a run that never had two.
+    """
+    learning = RECIPE.replace("demonstrations = 24", "demonstrations = 200").replace("lessons = 2", "lessons = 60")
+    (tmp_path / "tiny.toml").write_text(
+        learning.replace("batch = 8", "batch = 24") + "[policy]\ndeterministic = true\n"
+    )
     weights, journals = [], []
     for name, kill_at in (("straight", ""), ("killed", "GRPO 2/")):
         runs = tmp_path / name
         asked = ["train", "--recipe", str(tmp_path / "tiny.toml"), "--runs-dir", str(runs), "--json", "--local"]
-        ended = await command(*asked, kill_at=kill_at, victim=itself if kill_at else None)
+        more = ["--set", f"policy.replicas={replicas}"] if kill_at else []
+        ended = await command(*asked, *more, kill_at=kill_at, victim=itself if kill_at else None)
         if kill_at:
             assert ended.code == -signal.SIGKILL and ended.left == []
-            ended = await command("train", "--resume", str(next(runs.iterdir())), "--json", "--local")
+            one = ["--set", "policy.replicas=1"]
+            ended = await command("train", "--resume", str(next(runs.iterdir())), "--json", "--local", *one)
         assert ended.code == 0, ended.told
         (run,) = runs.iterdir()
         weights.append((run / "after" / "model.safetensors").read_bytes())
+        assert weights[-1] != (run / "before" / "model.safetensors").read_bytes(), "something was learnt"
         entries = Journal(run / "journal.jsonl").entries()
         journals.append([(e.tasks, [[m[1:] for m in g] for g in e.groups.values()], e.metrics["loss"])
                          for e in entries if "loss" in e.metrics])  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,23 @@ def test_no_image_that_ships_has_what_a_build_was_given() -> None:
             assert "compose/local" not in stage.split("\n# ")[0] and "requirements.lock" not in stage, name[1]
         if name[1] in {"jail", "core", "train"}:
             assert re.search(r"^USER (?!root|0)\S+", stage, re.MULTILINE), name[1]
-    assert seen == shipped | {"core-libraries", "train-libraries"}
+    assert seen == shipped | {"core-libraries", "train-libraries", "compiled"}
     text = (COMPOSE / "Dockerfile").read_text()
     assert "--mount" not in text and "COPY --chmod" not in text, "the classic builder knows neither"
+
+
+def test_the_trainers_image_has_compiled_layers_and_no_compiler() -> None:
+    stages = re.split(r"^FROM ", (COMPOSE / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+    train = next(stage for stage in stages if stage.startswith("base AS train\n"))
+    assert "COPY --from=compiled /compiled /opt/palaestra/compiled" in train
+    assert "ENV PALAESTRA_NATIVE_PREBUILT=/opt/palaestra/compiled\n" in train
+    assert "apt-get" not in train and "COMPILER" not in train
+
+
+def test_what_compiles_the_layers_needs_no_library() -> None:
+    """The stage has Python, a compiler and these files, nothing else."""
+    code = "import sys; sys.modules['torch'] = sys.modules['numpy'] = None; import model.kernels.native.prebuilt"
+    subprocess.run([sys.executable, "-Sc", code], check=True, timeout=60, cwd=COMPOSE.parent)
 
 
 def test_every_variable_has_a_default_or_a_reason() -> None:

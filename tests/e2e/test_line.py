@@ -41,6 +41,7 @@ steps = {STEPS}
 prompts_per_step = {PROMPTS}
 group_size = {GROUP}
 max_output_tokens = 24
+routing_replay = true
 [eval]
 tasks = {HELD_OUT}
 """
@@ -97,6 +98,16 @@ def test_the_summary_says_what_was_promised(run: Path) -> None:
         assert score["num_tasks"] == HELD_OUT and score["num_failed"] == 0
     assert 1.0 <= summary["token_mult_prob_error_max"] <= 1.001
     assert (Path(summary["checkpoint"]) / "config.json").is_file()
+
+
+async def test_experts_travel_from_the_engine_to_the_learner(run: Path) -> None:
+    traces = [decode_trace(blob) async for _, blob in rollouts(run, "train")]
+    assert traces
+    for trace in traces:
+        assert trace.routed_experts is not None
+        unknown = (trace.routed_experts < 0).all((1, 2))
+        read = trace.loss_mask[1:]  # the row of a token's predecessor is what it was drawn from
+        assert not unknown[:-1][read].any() and unknown[-1]
 
 
 class _Page(HTMLParser):

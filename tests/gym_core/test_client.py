@@ -6,7 +6,9 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -124,6 +126,29 @@ async def test_connections_are_reused_and_cookies_are_not_kept(peer: Peer, clien
         await client.post("/seed_session", {})
     assert len(peer.transports) == 1
     assert all("Cookie" not in request.headers for request in peer.requests)
+
+
+async def test_a_crowd_opens_its_connections_a_few_at_a_time(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands that connect at once all wait for each other, and none is through before its time is up."""
+    opening, most = 0, 0
+    plain = aiohttp.TCPConnector._create_connection
+
+    async def counted(self: Any, *args: Any, **options: Any) -> Any:
+        nonlocal opening, most
+        opening += 1
+        most = max(most, opening)
+        try:
+            return await plain(self, *args, **options)
+        finally:
+            opening -= 1
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", counted)
+    monkeypatch.setattr("gym_core.client.OPENING_AT_ONCE", 2)
+    peer.answers = [reply()]
+    async with Client(peer.url, connection_limit=20) as client:  # type: ignore[attr-defined]
+        replies = await asyncio.gather(*(client.post("/run", {}) for _ in range(20)))
+    assert [one.status for one in replies] == [200] * 20
+    assert 1 <= most <= 2 and len(peer.transports) > 2
 
 
 async def test_token_trace_and_deadline_travel(peer: Peer) -> None:

@@ -106,6 +106,7 @@ async def test_a_class_that_was_broken_is_tried_again_after_a_while(tmp_path: Pa
             await late.call("ok")
         file.write_text("class Late:\n    def ok(self): return 1\n")
         late._fault_until = 0.0
+        await late.crew.ready()
         before = late.pids
         os.kill(before[0], signal.SIGKILL)  # a process that has imported a module keeps it
         await until(lambda: len(late.pids) == 1 and late.pids != before)

@@ -68,6 +68,27 @@ def test_segments_end_to_end_are_one_trace(lengths: list[int]) -> None:
     assert whole.span_tokens("prompt") == sum(n // 2 for n in lengths)
 
 
+def test_experts_that_are_not_known_stay_unknown() -> None:
+    made = trace(3, layers=2)
+    made.routed_experts = np.array([[[0, 254], [-1, -1]], [[1, 2], [3, 4]], [[-1, -1], [-1, -1]]], np.int16)
+    whole = decode_trace(encode_segment(trace(2)) + encode_segment(made))
+    assert whole.routed_experts is not None
+    assert (whole.routed_experts[:2] == -1).all(), "a segment that tells none"
+    np.testing.assert_array_equal(whole.routed_experts[2:], made.routed_experts)
+
+
+def test_an_expert_that_has_no_byte_is_refused() -> None:
+    made = trace(2, layers=1)
+    made.routed_experts = np.array([[[0, 1]], [[2, 255]]])
+    with pytest.raises(ValueError, match="names experts 0 to 254, not 255"):
+        encode_segment(made)
+
+
+def test_segments_of_other_shapes_are_no_trace() -> None:
+    with pytest.raises(ValueError, match="different shapes"):
+        decode_trace(encode_segment(trace(2, layers=1)) + encode_segment(trace(2, layers=3)))
+
+
 def test_spans_move_with_their_segment() -> None:
     first, second = trace(4), trace(6)
     whole = decode_trace(encode_segment(first) + encode_segment(second))

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model import checkpoint_file
-from model.checkpoint_file import StoredSource, TensorSource, read_header, read_into, write_file
+from model import checkpoint_pieces
+from model.checkpoint_file import StoredSource, TensorSource, read_header, write_file
+from model.checkpoint_read import read_into
 
 SHAPES = st.lists(st.integers(0, 5), max_size=3).map(tuple)
 FLOATS = st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16])
@@ -61,10 +62,13 @@ def test_wide_numbers_come_first_and_each_lies_at_a_multiple_of_its_width(tmp_pa
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("piece", [8, 64, 1 << 24])
+@pytest.mark.parametrize("compiled", ["0", "1"])
 def test_any_order_dtype_and_piece_gives_the_same_numbers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, piece: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, piece: int, compiled: str
 ) -> None:
-    monkeypatch.setattr(checkpoint_file, "PIECE_BYTES", piece)
+    monkeypatch.setattr(checkpoint_pieces, "PIECE_BYTES", piece)
+    monkeypatch.setattr(checkpoint_pieces, "CACHED_BYTES", piece)
+    monkeypatch.setenv("PALAESTRA_NATIVE", compiled)
     base = counted((6, 10)) / 7
     views = {"plain": base, "turned": base.t(), "columns": base[:, 2:5], "taps": base.t().unsqueeze(1)}
     file = tmp_path / "file"
@@ -83,7 +87,7 @@ def test_any_order_dtype_and_piece_gives_the_same_numbers(
 
 
 def test_a_tensor_of_another_file_is_passed_on_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint_file, "PIECE_BYTES", 16)
+    monkeypatch.setattr(checkpoint_pieces, "CACHED_BYTES", 16)
     x = counted((7, 3)) / 3
     save_file({"x": x, "scalar": torch.tensor(2.5)}, tmp_path / "one")
     stored = read_header(tmp_path / "one")
@@ -140,3 +144,19 @@ def test_a_file_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:
 def test_numbers_that_torch_does_not_know_are_named_as_stored(tmp_path: Path) -> None:
     file = write(tmp_path / "weights", {"x": entry([2], 0, 1, "F4")}, bytes(1))
     assert read_header(file)["x"].dtype is None and read_header(file)["x"].stored_as == "F4"
+
+
+@pytest.mark.parametrize("compiled", ["0", "1"])
+@pytest.mark.parametrize("stored", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_turned_matrices_are_stored_in_any_dtype(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: torch.dtype, compiled: str
+) -> None:
+    monkeypatch.setenv("PALAESTRA_NATIVE", compiled)
+    monkeypatch.setattr(checkpoint_pieces, "CACHED_BYTES", 1000)
+    inner = torch.randn(70, 41)
+    for kept in (torch.float32, torch.bfloat16):
+        write_file(tmp_path / "file", {"x": TensorSource(inner.to(kept).t(), stored)})
+        assert torch.equal(load_file(tmp_path / "file")["x"], inner.to(kept).t().to(stored))
+        target = torch.empty(70, 41, dtype=kept)
+        read_into([(read_header(tmp_path / "file")["x"], target.t())])
+        assert torch.equal(target, inner.to(kept).to(stored).to(kept))

@@ -77,14 +77,38 @@ def test_pieces_equal_the_full_forward(build: Build, pack: Pack, piece: int) -> 
 
 @pytest.mark.parametrize("heads", [(4, 2), (3, 1), (2, 2)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_attention_in_two_parts_equals_attention_in_one(heads: tuple[int, int], dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("compiled", ["0", "1"])
+@pytest.mark.parametrize(("length", "reach", "size"), [(5, 40, 8), (1, 129, 16), (70, 300, 12), (33, 128, 8)])
+def test_attention_in_two_parts_equals_attention_in_one(
+    monkeypatch: pytest.MonkeyPatch,
+    heads: tuple[int, int],
+    dtype: torch.dtype,
+    compiled: str,
+    length: int,
+    reach: int,
+    size: int,
+) -> None:
+    monkeypatch.setenv("PALAESTRA_NATIVE", compiled)
     num_heads, kv_heads = heads
-    q = torch.randn(5, num_heads, 8, dtype=dtype) * 3
-    keys, values = torch.randn(2, kv_heads, 40, 8, dtype=dtype)
-    visible = torch.arange(36, 41)[None]
+    q = torch.randn(length, num_heads, size, dtype=dtype) * 3
+    # As in a cache: a part of what there is room for; what lies beyond must not be read.
+    room = torch.full((2, kv_heads, reach + 9, size), float("nan"), dtype=dtype)
+    keys, values = room[:, :, :reach].normal_()
+    visible = torch.arange(reach - length + 1, reach + 1)[None]
     wide = attend_cached(q[None].double(), keys[None].double(), values[None].double(), visible)[0]
     tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.05}[dtype]
     assert (attend_continued(q, keys, values).double() - wide).abs().max() <= tolerance
+
+
+def test_scores_far_apart_and_queries_of_any_number_change_nothing() -> None:
+    q = torch.randn(50, 2, 8, dtype=torch.float64) * 300
+    keys, values = torch.randn(2, 1, 400, 8, dtype=torch.float64)
+    whole = attend_continued(q, keys, values)
+    visible = torch.arange(351, 401)[None]
+    expected = attend_cached(q[None], keys[None], values[None], visible)[0]
+    torch.testing.assert_close(whole, expected, rtol=0, atol=1e-12)
+    for first in (1, 31, 49):  # a row's bits do not depend on who is read beside it
+        assert torch.equal(attend_continued(q[first:], keys, values), whole[first:])
 
 
 def test_the_two_part_form_is_taken_beyond_its_length(
@@ -137,11 +161,12 @@ cache.keys.zero_(), cache.values.zero_()
 cache.reset([0])
 before = peak()
 model.prefill_long(tokens[:length], cache, 0, piece)
+states = cache.conv.clone(), cache.ssm.clone()
 logits = [model.decode(tokens[at : at + 1], cache, [0])[0] for at in range(length, length + 4)]
+# The same four tokens once more, read at once.
+cache.conv, cache.ssm, cache.lengths[0] = *states, length
+again = model.logits(model.prefill_long(tokens[length:], cache, 0, piece))
 grown = peak() - before
-cache.reset([0])
-again = model.prefill_long(tokens[: length // 2], cache, 0, piece)
-again = model.logits(model.prefill_long(tokens[length // 2 :], cache, 0, piece)) if length <= 1 << 16 else logits[-1]
 print(grown, cache.nbytes, float((again - logits[-1]).abs().max()), all(bool(x.isfinite().all()) for x in logits))
 """
 
@@ -168,9 +193,16 @@ def test_sixteen_thousand_tokens_in_bounded_memory() -> None:
     assert grown < 32 << 20
 
 
+def test_four_times_the_tokens_take_no_more_memory_beyond_the_cache() -> None:
+    grown, held, difference, finite = long_run(1 << 16, 1024)
+    assert finite and difference < 1e-4
+    assert held < (1 << 16) * 2 * 8 * 4 + (1 << 20)
+    assert grown < 32 << 20
+
+
 @pytest.mark.slow
 def test_a_million_tokens_in_bounded_memory() -> None:
-    grown, held, _, finite = long_run(1 << 20, 4096)
-    assert finite
+    grown, held, difference, finite = long_run(1 << 20, 4096)
+    assert finite and difference < 1e-4
     assert held < (1 << 20) * 2 * 8 * 4 + (4 << 20)
     assert grown < 64 << 20

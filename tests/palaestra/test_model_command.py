@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from gym_core.errors import BadRequest, PalaestraError, UnknownName
 from model.checkpoint import checksum, load_pretrained, save_pretrained, state_tensors
 from model.config import HybridConfig
+from model.kernels.native import build
 from model.stack import HybridModel
 from palaestra.commands.model import command
 
@@ -91,6 +92,23 @@ def test_a_checkpoint_is_described(folder: Path) -> None:
 def test_errors_name_what_is_wrong(arguments: tuple[str, ...], error: type[PalaestraError], message: str) -> None:
     with pytest.raises(error, match=message):
         run("info", *arguments)
+
+
+def test_compile_says_what_it_made_and_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cpp").mkdir()
+    (tmp_path / "cpp" / "small.cpp").write_text('extern "C" REAL twice(REAL x) { return 2 * x; }\n')
+    monkeypatch.setattr(build, "SOURCES", tmp_path / "cpp")
+    monkeypatch.setenv("PALAESTRA_NATIVE_CACHE", str(tmp_path / "cache"))
+    assert str(tmp_path / "cache") in run("compile")
+    lines = run("compile", "--into", str(tmp_path / "made")).splitlines()
+    assert {Path(line.split()[0]) for line in lines} == set((tmp_path / "made").iterdir())
+    monkeypatch.setattr(build.shutil, "which", lambda name: None)
+    build.compiler.cache_clear()
+    try:
+        with pytest.raises(BadRequest, match=r"no C\+\+ compiler found"):
+            run("compile")
+    finally:
+        build.compiler.cache_clear()
 
 
 def test_a_broken_checkpoint_is_one_error(folder: Path) -> None:

@@ -26,6 +26,7 @@ from trainer.config import load_recipe
         ({"layout.tp": 3}, "layout", "tp 3 does not divide mamba_num_heads"),
         ({"policy.engine": "vllm"}, "policy", "embedded engine"),
         ({"policy.tp": 2}, "policy", "embedded engine"),
+        ({"policy.replicas": 2, "policy.transport": "in_process"}, "policy.transport", "processes of their own"),
         ({"base": "nano"}, "checkpoint", "needs its checkpoint"),
         ({"checkpoint": "nowhere"}, "checkpoint", "config.json is missing"),
     ],
@@ -41,13 +42,25 @@ def test_layouts_that_fit_are_run(overrides: dict[str, Any]) -> None:
     refuse_what_cannot_run(load_recipe("demo", overrides))
 
 
-def test_only_the_layout_of_a_run_may_change(tmp_path: Path) -> None:
+def test_replicas_are_not_started_beside_a_policy_that_is_served_already() -> None:
+    recipe = load_recipe("demo", {"policy.replicas": 2})
+    refuse_what_cannot_run(recipe, Services())
+    with pytest.raises(BadRequest, match="served already at http://here:1") as caught:
+        refuse_what_cannot_run(recipe, Services(policy="http://here:1", shared="/tmp"))
+    assert caught.value.field == "policy.replicas"
+
+
+def test_only_layout_and_replicas_of_a_run_may_change(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, load_recipe("demo"))
     resume = ["train", "--resume", str(folder.path)]
     refused = CliRunner().invoke(cli, [*resume, "--set", "grpo.lr=1"])
     assert isinstance(refused.exception, BadRequest) and refused.exception.field == "grpo.lr"
     refused = CliRunner().invoke(cli, [*resume, "--set", "layout.dp=0"])
     assert isinstance(refused.exception, BadRequest) and refused.exception.field == "layout.dp"
+    refused = CliRunner().invoke(cli, [*resume, "--set", "policy.replicas=0"])
+    assert isinstance(refused.exception, BadRequest) and "replicas" in str(refused.exception)
+    refused = CliRunner().invoke(cli, [*resume, "--set", "policy.deterministic=true"])
+    assert isinstance(refused.exception, BadRequest) and refused.exception.field == "policy.deterministic"
     refused = CliRunner().invoke(cli, [*resume, "--set", "layout.pd=2"])
     assert isinstance(refused.exception, BadRequest) and "dp" in refused.exception.hint
 

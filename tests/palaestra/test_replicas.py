@@ -6,23 +6,28 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import psutil
 import pytest
+from aiohttp import web
 
 from gym_core.client import Client
+from gym_core.errors import Unavailable
+from gym_core.serve import start
 from model.checkpoint import save_pretrained
 from model.config import HybridConfig
 from model.stack import HybridModel
 from model.tokenizer import Tokenizer
 from palaestra.commands.serve import _for_each, command
 from palaestra.processes import start_service
+from palaestra.replicas import placed_app
+from policy_server.config import PolicyConfig
 from trainer import transports
 from trainer.config import GrpoRecipe, ObjectiveRecipe
 from trainer.learner import Learner
-from trainer.placement import LocalPlacement
+from trainer.placement import LocalPlacement, Placement
 from trainer.publisher import WeightPublisher, probe_rows
 
 
@@ -31,6 +36,69 @@ def test_a_replica_is_started_with_the_words_of_the_command(tmp_path: Path) -> N
     context = command.make_context("serve", words)
     with context.scope():
         assert _for_each(click.get_current_context()) == ["--model", str(tmp_path), "--slots", "4", "--no-thinking"]
+
+
+class Placed:
+    """Stands for a policy server that was placed; `url` is an error where it says none."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.gone = url, asyncio.Event()
+
+    async def call(self, method: str) -> str:
+        if not self.url:
+            raise Unavailable("it ended while it read its checkpoint")
+        return str(getattr(self, method))
+
+    def kill(self) -> None:
+        self.gone.set()
+
+    async def ended(self) -> None:
+        await self.gone.wait()
+
+
+class Places:
+    """A placement that gives one address after the other, and keeps what it placed by name."""
+
+    def __init__(self, *urls: str) -> None:
+        self.urls, self.placed = list(urls), dict[str, list[Placed]]()
+
+    async def place_apart(self, name: str, factory: Any, settings: PolicyConfig) -> Placed:
+        assert settings.checkpoint == "before"
+        made = Placed(self.urls.pop(0))
+        self.placed.setdefault(name, []).append(made)
+        return made
+
+
+def served(places: Places, count: int) -> web.Application:
+    return placed_app(cast(Placement, places), count, PolicyConfig(checkpoint="before"), publish_s=5.0)
+
+
+async def test_a_placed_replica_that_ends_is_placed_again_under_its_name() -> None:
+    async def say(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    policy = web.Application()
+    policy.router.add_get("/healthz", say)
+    policy.router.add_get("/version", say)
+    async with await start(policy) as one:
+        places = Places(one.url, one.url, "", one.url)  # the third ends before it has an address
+        async with await start(served(places, 2)) as router, Client(router.url) as client:
+            places.placed["policy-1"][0].kill()
+            async with asyncio.timeout(60):
+                rows: list[dict[str, Any]] = []
+                while not rows or [row["restarts"] for row in rows] != [0, 2] or not all(row["up"] for row in rows):
+                    await asyncio.sleep(0.02)
+                    rows = await client.get_json("/replicas")
+            assert await client.get_json("/version") == {"status": "ok"}
+            assert {name: len(made) for name, made in places.placed.items()} == {"policy-0": 1, "policy-1": 3}
+        assert all(each.gone.is_set() for made in places.placed.values() for each in made), "they end with the router"
+
+
+async def test_replicas_that_cannot_start_are_the_error_of_whoever_starts_them() -> None:
+    places = Places("http://127.0.0.1:1", "")
+    with pytest.raises(Unavailable, match="while it read its checkpoint"):
+        await start(served(places, 2))
+    assert all(each.gone.is_set() for made in places.placed.values() for each in made)
 
 
 @pytest.mark.slow

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from gym_core.client import Client
+from gym_core.errors import BadRequest
 
 
 async def test_alternatives_are_the_likeliest_and_hold_the_greedy_token(client: Client) -> None:
@@ -42,3 +46,49 @@ async def test_echo_alone_samples_nothing(client: Client) -> None:
     assert [choice["text"] for choice in reply["choices"]] == ["What is", "name"]
     assert reply["usage"]["completion_tokens"] == 0
     assert len(reply["choices"][0]["logprobs"]["tokens"]) == len(reply["choices"][0]["logprobs"]["token_logprobs"])
+
+
+async def streamed(client: Client, body: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """The chunks of each choice added up: text, and the columns of log-probabilities laid end to end."""
+    choices: dict[int, dict[str, Any]] = {}
+    async for event in client.events("/v1/completions", body | {"stream": True}):
+        if event == b"[DONE]":
+            continue
+        for chunk in msgspec.json.decode(event)["choices"]:
+            choice = choices.setdefault(chunk["index"], {"text": "", "logprobs": {}, "finish_reason": None})
+            choice["text"] += chunk["text"]
+            choice["finish_reason"] = chunk["finish_reason"] or choice["finish_reason"]
+            for name, column in (chunk["logprobs"] or {}).items():
+                known = choice["logprobs"].setdefault(name, column and [])
+                if column:
+                    known += column
+    return choices
+
+
+@pytest.mark.parametrize("num_top", [None, 0, 2])
+@pytest.mark.parametrize("max_tokens", [0, 6])
+async def test_a_streamed_echo_adds_up_to_the_whole(client: Client, num_top: int | None, max_tokens: int) -> None:
+    body = {"prompt": ["What is", "name"], "n": 2, "echo": True, "logprobs": num_top, "max_tokens": max_tokens}
+    body |= {"seed": 3, "ignore_eos": True}
+    whole = (await client.post_json("/v1/completions", body))["choices"]
+    parts = await streamed(client, body)
+    assert sorted(parts) == [0, 1, 2, 3]
+    for choice in whole:
+        part = parts[choice["index"]]
+        assert part["text"] == choice["text"] and choice["text"].startswith(("What is", "name"))
+        assert part["finish_reason"] == choice["finish_reason"]
+        told, want = part["logprobs"], choice["logprobs"] or {}
+        assert told.keys() == want.keys()
+        for name in ("tokens", "text_offset"):
+            assert told.get(name) == want.get(name)
+        # prompts are streamed one after the other, so a batch is another one
+        assert told.get("token_logprobs") == pytest.approx(want.get("token_logprobs"), abs=1e-5)
+        assert [top and list(top) for top in told.get("top_logprobs") or ()] == [
+            top and list(top) for top in want.get("top_logprobs") or ()
+        ]
+
+
+async def test_a_wrong_request_is_an_error_reply_although_its_echo_could_be_streamed(client: Client) -> None:
+    with pytest.raises(BadRequest) as caught:
+        await streamed(client, {"prompt": [5] * 1024, "echo": True, "max_tokens": 3})
+    assert caught.value.field == "prompt"

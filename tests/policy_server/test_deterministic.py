@@ -6,9 +6,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from model.config import HybridConfig
+from model.kernels.native import build as native_build
 from model.stack import HybridModel
 from model.tokenizer import Tokenizer
 from policy_server.config import PolicyConfig
@@ -57,6 +62,39 @@ async def test_a_crowd_changes_no_bit(engine: Engine) -> None:
             after = results[next(i for i, request in enumerate(order) if request is probe)]
             assert all(same(a, b) for a, b in zip(after.samples, before.samples, strict=True))
     assert engine.stats["preempted"] >= 0
+
+
+OTHERS = st.builds(
+    lambda length, seed, temperature, more: ask(
+        [20 + (seed * 31 + 7 * i) % 280 for i in range(length)],
+        seed=seed, temperature=temperature, max_tokens=1 + seed % 15, **more,
+    ),
+    st.integers(1, 70),
+    st.integers(0, 99),
+    st.sampled_from([0.0, 0.7, 1.0]),
+    st.sampled_from([{}, {"n": 3}, {"priority": -1}, {"top_p": 0.5}, {"routed_experts": True}]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@settings(max_examples=8, deadline=None)
+@given(crowd=st.lists(OTHERS, max_size=8), place=st.integers(0, 8), probe=st.sampled_from(PROBES))
+def test_no_company_changes_a_bit_compiled_or_not(
+    tokenizer: Tokenizer, compiled: bool, crowd: list[GenerateRequest], place: int, probe: GenerateRequest
+) -> None:
+    config = PolicyConfig(num_slots=4, num_prefixes=2, max_length=256, prefill_tokens=24, deterministic=True)
+
+    async def play() -> None:
+        engine = embed(HybridModel(HybridConfig.tiny(tokenizer.vocab_size), seed=1), tokenizer, config).start()
+        alone = await engine.generate(probe)
+        order = [*crowd[:place], probe, *crowd[place:]]
+        results = await asyncio.gather(*map(engine.generate, order))
+        again = results[order.index(probe)]
+        await engine.close()
+        assert all(same(a, b) for a, b in zip(alone.samples, again.samples, strict=True))
+
+    with patch.object(native_build, "wanted", lambda: compiled):
+        asyncio.run(play())
 
 
 async def test_it_says_what_the_batched_form_says_up_to_rounding(hybrid_engine: Engine, engine: Engine) -> None:

@@ -197,8 +197,9 @@ async def test_a_cancelled_request_frees_its_slots(engine: Engine, model: Any) -
     with pytest.raises(asyncio.CancelledError):
         await task
     gate.open.set()
-    await engine.generate(ask(max_tokens=1))  # answered after the departure
+    await engine.generate(ask(max_tokens=1))  # answered after the departure, by its prefill
     assert engine.stats["free_slots"] == 8
+    assert model.num_decodes == 1, "no step after the one that it left in"
 
 
 async def test_a_late_request_fails_and_frees_its_slot_while_others_go_on(engine: Engine, model: Any) -> None:

@@ -128,6 +128,39 @@ async def test_responses(official: openai.AsyncOpenAI) -> None:
     assert events[-1].type in ("response.completed", "response.incomplete")
 
 
+async def test_responses_with_logprobs(official: openai.AsyncOpenAI) -> None:
+    asked: Any = {"model": "palaestra", "input": "What is 2 + 3?", "max_output_tokens": 8, "temperature": 0}
+    reply = await official.responses.create(**asked, top_logprobs=2, include=["message.output_text.logprobs"])
+    [message] = [item for item in reply.output if item.type == "message"]
+    [content] = message.content
+    assert content.type == "output_text" and content.logprobs
+    for entry in content.logprobs:
+        assert entry.top_logprobs[0].logprob == entry.logprob
+        assert len(entry.top_logprobs) == 2
+    assert reply.top_logprobs == 2
+    told = "".join(entry.token for entry in content.logprobs)
+    assert content.text in told
+    events = [event async for event in await official.responses.create(**asked, top_logprobs=0, stream=True)]
+    [done] = [event for event in events if event.type == "response.output_text.done"]
+    assert [entry.logprob for entry in done.logprobs] == [entry.logprob for entry in content.logprobs]
+    silent = await official.responses.create(**asked)
+    assert all(getattr(part, "logprobs", None) is None for part in silent.output[0].content)
+
+
+async def test_thoughts_and_calls_have_no_logprobs_in_the_message(official: openai.AsyncOpenAI) -> None:
+    extra = {"chat_template_kwargs": {"enable_thinking": True}, "thinking_token_budget": 4, "ignore_eos": True}
+    asked: Any = {"model": "palaestra", "input": "hi", "max_output_tokens": 9, "top_logprobs": 1}
+    reply = await official.responses.create(**asked, extra_body=extra | {"seed": 2})
+    [message] = [item for item in reply.output if item.type == "message"]
+    assert len(message.content[0].logprobs) <= 5, "four of nine tokens were thoughts"
+
+
+async def test_bad_response_fields_are_named(official: openai.AsyncOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await official.responses.create(model="palaestra", input="x", top_logprobs=21)
+    assert caught.value.param == "top_logprobs"
+
+
 async def test_errors_arrive_as_the_clients_own(official: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="no model 'other'"):
         await official.chat.completions.create(model="other", messages=MESSAGES)
@@ -172,7 +205,6 @@ async def test_bad_chat_fields_are_named(official: openai.AsyncOpenAI, fields: d
     [
         ({"prompt": []}, "prompt"),
         ({"prompt": [1, "a"]}, "prompt"),
-        ({"echo": True, "stream": True}, "echo"),
         ({"logprobs": 21}, "logprobs"),
         ({"best_of": 3}, "best_of"),
     ],

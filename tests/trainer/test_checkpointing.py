@@ -96,6 +96,9 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_another_recipe_is_refused_by_name() -> None:
     check_recipe({"seed": 1, "grpo": {"lr": 1}}, {"seed": 1, "grpo": {"lr": 1}})
+    check_recipe({"layout": {"dp": 2}, "policy": {"replicas": 2}}, {"layout": {"dp": 1}, "policy": {"replicas": 1}})
+    with pytest.raises(BadRequest, match="`policy`"):
+        check_recipe({"policy": {"replicas": 2, "tp": 1}}, {"policy": {"replicas": 2, "tp": 2}})
     with pytest.raises(BadRequest, match="`grpo`") as caught:
         check_recipe({"seed": 1, "grpo": {"lr": 1}}, {"seed": 1, "grpo": {"lr": 2}})
     assert caught.value.field == "grpo"

@@ -120,3 +120,8 @@ def test_a_recipe_with_any_preset_comes_back_from_its_record(preset: str) -> Non
     """A run keeps its recipe as JSON and is resumed from that."""
     recipe = load_recipe("demo", {"objective.preset": preset})
     assert parse_recipe(msgspec.json.decode(msgspec.json.encode(recipe))) == recipe
+
+
+def test_unless_told_otherwise_a_batch_is_one_step_on_policy() -> None:
+    recipe = parse_recipe({"name": "r", "environments": {"math": {}}})
+    assert (recipe.grpo.minibatches, recipe.overlap.steps) == (1, 0)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from trainer.build import build_learner
 from trainer.checkpointing import Checkpoints, State, read_state
 from trainer.config import parse_recipe
 from trainer.disk import DiskFull, space_for
 from trainer.journal import Journal
-from trainer.learner import build_learner
 from trainer.placement import LocalPlacement
 
 RECIPE = parse_recipe({"name": "r", "environments": {"a": {}}, "vocab_size": 32})

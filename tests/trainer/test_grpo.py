@@ -21,6 +21,7 @@ from gym_core.errors import Conflict, PalaestraError, PolicyFault, UnknownName
 from gym_core.serve import harden
 from gym_core.tokens import FRAME_TYPE, NO_VERSION, TokenTrace, encode_segment, pack_frame, unpack_frame
 from model import checkpoint
+from trainer.build import build_learner
 from trainer.checkpointing import Checkpoints, read_state
 from trainer.collect import AgentPool
 from trainer.config import ObjectiveRecipe, Recipe, parse_recipe
@@ -28,7 +29,7 @@ from trainer.curriculum import Curriculum
 from trainer.disk import DiskFull
 from trainer.grpo import STAGES, Event, Grpo, Profiler, Validator
 from trainer.journal import Journal
-from trainer.learner import Learner, build_learner
+from trainer.learner import Learner
 from trainer.metrics import CallbackWriter
 from trainer.mismatch import MismatchExceeded
 from trainer.pack import Sample

@@ -14,8 +14,9 @@ from model import checkpoint
 from model.config import HybridConfig
 from model.routing import record_experts
 from model.stack import HybridModel
+from trainer.build import build_learner
 from trainer.config import GrpoRecipe, ObjectiveRecipe, parse_recipe
-from trainer.learner import Learner, build_learner
+from trainer.learner import Learner
 from trainer.metrics import Metrics
 from trainer.mismatch import Mismatch
 from trainer.pack import Sample

@@ -1,4 +1,6 @@
 import asyncio
+import os
+import signal
 import threading
 
 import pytest
@@ -24,8 +26,6 @@ class Counter:
         return len(self.threads)
 
     def die(self) -> None:
-        import os
-
         os._exit(1)
 
 
@@ -70,8 +70,8 @@ async def test_the_same_object_as_a_ray_actor() -> None:
 async def test_a_learner_in_an_actor_is_the_learner_here(make_samples) -> None:
     import numpy as np
 
+    from trainer.build import build_learner
     from trainer.config import parse_recipe
-    from trainer.learner import build_learner
     from trainer.placement import RayPlacement
 
     recipe = parse_recipe({"name": "r", "environments": {"a": {}}, "vocab_size": 32})
@@ -88,6 +88,76 @@ async def test_a_learner_in_an_actor_is_the_learner_here(make_samples) -> None:
             np.testing.assert_allclose(one, other, atol=1e-6)
     finally:
         await placement.close()
+
+
+async def check_apart(placement: Placement) -> None:
+    """One that dies is told by name, alone, and the name is placed again; the other never notices."""
+    one, other = await asyncio.gather(*(placement.place_apart(f"apart-{n}", Counter, n) for n in range(2)))
+    await other.call("add", 5)
+    assert await placement.lost() == []
+    waiting = asyncio.create_task(one.ended())
+    with pytest.raises(ActorDied, match="apart-0"):
+        await one.call("die")
+    await asyncio.wait_for(waiting, 60)
+    assert await placement.lost() == ["apart-0"] and not await one.alive()
+    again = await placement.place_apart("apart-0", Counter, 7)
+    assert await again.call("add", 0) == 7 and await placement.lost() == []
+    again.kill()
+    await asyncio.wait_for(again.ended(), 60)
+    again.kill()
+    assert await other.call("add", 0) == 6
+    await placement.renew()
+    await asyncio.wait_for(other.ended(), 60)
+    assert await (await placement.place_apart("apart-1", Counter, 3)).call("add", 0) == 3
+    await placement.close()
+
+
+async def test_processes_apart_die_alone() -> None:
+    await check_apart(LocalPlacement())
+
+
+async def test_what_a_terminal_interrupts_is_the_program_and_not_its_processes() -> None:
+    placement = LocalPlacement()
+    apart = await placement.place_apart("apart-0", Counter, 2)
+    pid = apart._process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGINT)
+    assert await apart.call("add", 0) == 2 and await apart.alive()
+    await placement.close()
+
+
+async def test_what_a_factory_apart_raises_is_the_callers() -> None:
+    placement = LocalPlacement()
+    with pytest.raises(TypeError):
+        await placement.place_apart("apart-0", Counter)
+    assert await (await placement.place_apart("apart-0", Counter, 2)).call("add", 0) == 2
+    await placement.close()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning")
+async def test_actors_apart_die_alone_and_keep_their_places() -> None:
+    from trainer.placement import RayPlacement
+
+    placement = RayPlacement(bundles=[{"CPU": 1}] * 2, call_timeout_s=120)
+    await check_apart(placement)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(("address", "joined"), [(None, "local"), ("10.0.0.1:6379", "10.0.0.1:6379")])
+def test_without_an_address_no_cluster_is_joined(
+    address: str | None, joined: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself would take the last one that was begun on this machine, whoever began it."""
+    import ray
+
+    from trainer.placement import RayPlacement
+
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **given: asked.update(given))
+    RayPlacement(address, bundles=[{"CPU": 1}] * 3)
+    assert asked["address"] == joined
+    assert asked.get("num_cpus") == (None if address else 3), "Ray refuses to be told what a cluster has"
 
 
 def test_actor_death_and_deadline_are_told_apart() -> None:

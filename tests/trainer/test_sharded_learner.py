@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from gym_core.errors import BadRequest
@@ -21,7 +19,7 @@ from trainer.config import Recipe, parse_recipe
 from trainer.learner import Learner
 from trainer.pack import Sample
 from trainer.placement import ActorDied, Handle, LocalPlacement
-from trainer.sharded_learner import build_sharded_learner, shares_of
+from trainer.sharded_learner import build_sharded_learner
 
 VOCAB = 13
 LAYERS = 2  # of experts, below
@@ -207,11 +205,3 @@ async def test_a_layout_that_does_not_fit_is_refused(spread: Spread) -> None:
     with pytest.raises(BadRequest, match="ep 3 must divide") as caught:
         await spread(recipe({"dp": 2, "ep": 3}))
     assert caught.value.field == "layout"
-
-
-@given(st.lists(st.integers(1, 50), max_size=20), st.integers(1, 5))
-def test_shares_hold_every_sample_once_and_are_even(lengths: list[int], parts: int) -> None:
-    shares = shares_of(lengths, parts)
-    assert sorted(i for share in shares for i in share) == list(range(len(lengths)))
-    loads = [sum(lengths[i] for i in share) for share in shares]
-    assert max(loads) - min(loads) <= max(lengths, default=0)

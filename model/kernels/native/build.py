@@ -3,8 +3,8 @@
     sources + flags + compiler + processor ──hash──► ~/.cache/palaestra/native/<hash>.so      found: nothing is compiled
 
 A file lock lets one process compile while others wait for it, and one rename installs the finished library. Without a
-compiler, without a place to write, or with PALAESTRA_NATIVE=0 there is no library, which one line of the log says; the
-torch forms then serve.
+compiler or a place to write, one that was made elsewhere serves (`prebuilt`); without that too, or with
+PALAESTRA_NATIVE=0, there is none, which one line of the log says, and the torch forms serve.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ SOURCES = Path(__file__).parent / "cpp"
 _FLAGS = (
     "-std=c++17",
     "-O3",
-    "-march=native",
     "-fPIC",
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=fast",
 )
+_HERE = "-march=native"
 _COMPILERS = ("g++", "clang++", "c++")
 _DEADLINE_S = 600.0
 
@@ -59,8 +59,7 @@ def build(real: str, folder: Path | None = None) -> Path:
 
     Raises NoLibrary when it cannot be made.
     """
-    compiler = _compiler()
-    target = (folder or cache_folder()) / f"{_key(compiler, real)}.so"
+    target = _target(real, folder)
     if target.exists():
         return target
     try:
@@ -69,10 +68,18 @@ def build(real: str, folder: Path | None = None) -> Path:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not target.exists():
                 log.info("compiling the native kernels for this machine, once (%s)", target.name)
-                _compile(compiler, real, target)
+                compile_library(compiler(), real, target, (_HERE,))
     except OSError as error:
         raise NoLibrary(f"no native kernels: {target.parent} cannot be used ({error})") from error
     return target
+
+
+def is_built(real: str) -> bool:
+    """Whether `build` would have nothing to compile."""
+    try:
+        return _target(real, None).exists()
+    except NoLibrary:
+        return False
 
 
 def prepare() -> None:
@@ -83,25 +90,31 @@ def prepare() -> None:
 
 
 @lru_cache(maxsize=1)
-def _compiler() -> str:
+def compiler() -> str:
+    """The path of a C++ compiler. Raises NoLibrary."""
     for name in filter(None, (os.environ.get("CXX"), *_COMPILERS)):
         if found := shutil.which(name):
             return found
     raise NoLibrary(f"no native kernels: no C++ compiler found ({', '.join(_COMPILERS)}; CXX names another)")
 
 
-def _key(compiler: str, real: str) -> str:
-    """What the library depends on: another of any of these is another library."""
-    parts = [real, *_FLAGS, platform.machine(), _processor(), _ask(compiler, "--version")]
-    parts += [f"{path.name}\n{path.read_text()}" for path in sorted(SOURCES.iterdir())]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+def _target(real: str, folder: Path | None) -> Path:
+    """What the library depends on is in its name: another of any of these is another library."""
+    here = (_HERE, platform.machine(), processor(), _ask(compiler(), "--version"))
+    return (folder or cache_folder()) / f"{key(real, *here)}.so"
 
 
-def _compile(compiler: str, real: str, target: Path) -> None:
-    """Every source by itself, on as many cores as there are, then one library of them all."""
+def key(*parts: str) -> str:
+    """A hash of these, the sources and the flags of every library."""
+    sources = [f"{path.name}\n{path.read_text()}" for path in sorted(SOURCES.iterdir())]
+    return hashlib.sha256("\0".join([*parts, *_FLAGS, *sources]).encode()).hexdigest()[:24]
+
+
+def compile_library(compiler: str, real: str, target: Path, flags: tuple[str, ...]) -> None:
+    """Every source by itself, on as many cores as there are, then one library of them all. Raises NoLibrary."""
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         objects = {path: f"{scratch}/{path.stem}.o" for path in sorted(SOURCES.glob("*.cpp"))}
-        common = (compiler, *_FLAGS, f"-DREAL={real}", "-c")
+        common = (compiler, *_FLAGS, *flags, f"-DREAL={real}", "-c")
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(lambda path: _ask(*common, str(path), "-o", objects[path]), objects))
         made = Path(scratch) / target.name
@@ -120,7 +133,7 @@ def _ask(*command: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _processor() -> str:
+def processor() -> str:
     """What this processor can do: a library made for another may not run here."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

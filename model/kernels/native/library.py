@@ -13,12 +13,13 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.kernels.native import build
+from model.kernels.native import build, prebuilt
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +33,37 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
     return _loaded(dtype) if build.wanted() and dtype in _REALS else None
 
 
+def present() -> ctypes.CDLL | None:
+    """The library for fp32 if it is there already; nothing is compiled."""
+    return _loaded(torch.float32) if build.wanted() and _is_there() else None
+
+
+@lru_cache(maxsize=1)
+def _is_there() -> bool:
+    return build.is_built("float") or prebuilt.find("float") is not None
+
+
 @lru_cache(maxsize=2)
 def _loaded(dtype: torch.dtype) -> ctypes.CDLL | None:
+    real = _REALS[dtype]
     try:
-        return ctypes.CDLL(str(build.build(_REALS[dtype])))
+        loaded = ctypes.CDLL(str(_made(real)))
     except (build.NoLibrary, OSError) as error:
         log.warning("%s; the torch forms serve", error)
         return None
+    _is_there.cache_clear()
+    return loaded
+
+
+def _made(real: str) -> Path:
+    """One made for this machine, or else one that came with the image. Raises NoLibrary."""
+    try:
+        return build.build(real)
+    except build.NoLibrary:
+        found = prebuilt.find(real)
+        if found is None:
+            raise
+        return found
 
 
 def structure(name: str, **kinds: Sequence[str]) -> type[ctypes.Structure]:

@@ -28,6 +28,9 @@ def test_every_ngram_has_the_same_numbers_and_every_text_the_same_languages(monk
     assert ours.langlist == theirs.langlist and len(ours.langlist) == 55
     assert ours.word_lang_prob_map.keys() == theirs.word_lang_prob_map.keys()
     assert all(ours.word_lang_prob_map[word] == row for word, row in theirs.word_lang_prob_map.items())
+    assert "" not in ours.word_lang_prob_map and "\U0010ffff" * 3 not in ours.word_lang_prob_map
+    with pytest.raises(KeyError):
+        ours.word_lang_prob_map["qqqq"]
 
 
 def test_what_the_detector_has_loaded_already_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,9 +82,8 @@ def test_sessions_share_the_world_and_nothing_else() -> None:
 
 
 def test_nobody_can_write_to_the_world(desk: Desk) -> None:
-    raw = world(0)._engine.raw_connection()
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        raw.execute("DELETE FROM emails")
+        world(0)._db.execute("DELETE FROM emails")
     assert len(desk.rows(EMAILS)) == 500
 
 

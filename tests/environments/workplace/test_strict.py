@@ -44,7 +44,7 @@ def verdict(calls: Calls, truth: Calls, reply: str = "Done.", answer: str | None
         run(live, name, arguments)
     wanted = replayed(world(0), [(name, json.dumps(arguments)) for name, arguments in truth], fixed_keys=True)
     try:
-        return judge(live, wanted, answer, Reply(text=reply))
+        return judge(live, changes_of(wanted), answer, Reply(text=reply))
     finally:
         live.close()
         wanted.close()

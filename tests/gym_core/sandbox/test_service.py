@@ -17,7 +17,7 @@ from gym_core.sandbox.faults import SandboxFault, SandboxUnavailable
 from gym_core.sandbox.plain import Plain
 from gym_core.sandbox.pool import Pool
 from gym_core.sandbox.provider import Sandbox
-from gym_core.sandbox.remote import URL_VARIABLE, Remote
+from gym_core.sandbox.remote import Remote
 from gym_core.sandbox.run import Ended, Kind, Limits, Program, Run, python_program
 from gym_core.sandbox.service import build_app, from_provider
 from gym_core.sandbox.wire import pack_job, unpack_job, unpack_run
@@ -74,7 +74,7 @@ async def test_a_weak_service_is_refused_unless_it_is_asked_for(service: Served)
 async def test_the_service_is_chosen_by_its_address(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(choose.VARIABLE, raising=False)
     monkeypatch.setenv(choose.WEAK_VARIABLE, "1")
-    monkeypatch.setenv(URL_VARIABLE, service.url)
+    monkeypatch.setenv(choose.URL_VARIABLE, service.url)
     sandbox = await asyncio.to_thread(choose.open_sandbox)
     assert sandbox.name == "remote plain"
     sandbox.close()
@@ -83,7 +83,7 @@ async def test_the_service_is_chosen_by_its_address(service: Served, monkeypatch
 async def test_without_a_service_there_is_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SandboxUnavailable, match="cannot be asked"):
         await asyncio.to_thread(Remote("http://127.0.0.1:9").start)
-    monkeypatch.delenv(URL_VARIABLE, raising=False)
+    monkeypatch.delenv(choose.URL_VARIABLE, raising=False)
     with pytest.raises(BadRequest, match="http://sandbox:8400"):
         choose.provider_named("remote")
 

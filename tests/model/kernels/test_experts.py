@@ -39,6 +39,24 @@ def test_fast_equals_reference(tokens: int, experts: int, top_k: int) -> None:
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-6)])
+def test_packed_equals_separate(dtype: torch.dtype, tolerance: float) -> None:
+    *parts, chosen = problem(25, 4, 2)
+    lengths = [6, 1, 13, 5]
+
+    def run(x: torch.Tensor, weights: torch.Tensor, chosen: torch.Tensor) -> list[torch.Tensor]:
+        leaves = [part.to(dtype).clone().requires_grad_() for part in (x, weights, *parts[2:])]
+        y = routed_experts(leaves[0], Routing(chosen, leaves[1]), *leaves[2:])
+        (y.square().sum() / 1000).backward()
+        return [y.detach(), *(leaf.grad for leaf in leaves)]
+
+    packed = run(*parts[:2], chosen)
+    alone = [run(*rows) for rows in zip(*(part.split(lengths) for part in (*parts[:2], chosen)), strict=True)]
+    joined = [*map(torch.cat, list(zip(*alone, strict=True))[:3]), *map(sum, list(zip(*alone, strict=True))[3:])]
+    for got, want in zip(packed, joined, strict=True):
+        torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
+
+
 def test_gradcheck() -> None:
     *parts, chosen = problem(5, 3, 2, seed=1)
     leaves = [part.requires_grad_() for part in parts]

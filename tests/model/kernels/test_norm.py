@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -32,6 +34,25 @@ def test_rms_norm_gradcheck_and_reference(size: int) -> None:
     weight = torch.randn(size, dtype=torch.float64, requires_grad=True)
     torch.testing.assert_close(rms_norm(x, weight, EPS), rms_norm_reference(x, weight, EPS))
     assert torch.autograd.gradcheck(lambda x, w: rms_norm(x, w, EPS), (x, weight))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-6)])
+def test_packed_equals_separate(dtype: torch.dtype, tolerance: float) -> None:
+    lengths, inputs = [6, 1, 13, 5], torch.randn(2, 25, 8, dtype=dtype)
+    weight = torch.randn(8, dtype=dtype)
+    kinds = (lambda y, z, w: rms_norm(y, w, EPS) + z, lambda y, z, w: gated_rms_norm(y, z, w, EPS, 2))
+
+    for kind in kinds:
+
+        def run(rows: torch.Tensor, kind: Callable[..., torch.Tensor] = kind) -> list[torch.Tensor]:
+            leaves = [part.clone().requires_grad_() for part in (*rows, weight)]
+            out = kind(*leaves)
+            (out.square().sum() / 100).backward()
+            return [out.detach(), *(leaf.grad for leaf in leaves)]
+
+        packed, alone = run(inputs), list(zip(*map(run, inputs.split(lengths, 1)), strict=True))
+        for got, want in zip(packed, [*map(torch.cat, alone[:3]), sum(alone[3])], strict=True):
+            torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])

@@ -67,6 +67,22 @@ def test_gradcheck(normalise: bool) -> None:
     assert torch.autograd.gradcheck(lambda x, g: route(x, g, bias, 2, 2.5, normalise).weights, (x, gate))
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-6)])
+def test_packed_equals_separate(dtype: torch.dtype, tolerance: float) -> None:
+    draw = torch.Generator().manual_seed(6)
+    x, gate = (torch.randn(shape, generator=draw, dtype=dtype) for shape in ((25, 6), (8, 6)))
+
+    def run(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        leaves = [part.clone().requires_grad_() for part in (rows, gate)]
+        routing = route(*leaves, torch.zeros(8), 3, 2.5, True)
+        (routing.weights.square().sum() / 100).backward()
+        return routing.experts, routing.weights.detach(), *(leaf.grad for leaf in leaves)
+
+    alone = list(zip(*map(run, x.split([6, 1, 13, 5])), strict=True))
+    for got, want in zip(run(x), [*map(torch.cat, alone[:3]), sum(alone[3])], strict=True):
+        torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
+
+
 def test_dense_weights_are_the_same_weights() -> None:
     x, gate, bias = torch.randn(6, 4), torch.randn(8, 4), torch.randn(8)
     routing = route(x, gate, bias, 3, 2.5, True)

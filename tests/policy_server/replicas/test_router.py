@@ -6,16 +6,18 @@ import asyncio
 import json
 import os
 import signal
+import struct
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from gym_core.client import Client
-from gym_core.errors import BadRequest, Conflict
+from gym_core.errors import BadRequest, Conflict, TooLarge, Unavailable
 from gym_core.serve import start
 from model.weight_memory import WeightMemory
 from policy_server.replicas.pool import Pool, Replica
@@ -131,7 +133,7 @@ async def test_a_stream_that_has_begun_ends_with_a_typed_error(client: Client, r
 async def test_a_replica_that_does_not_take_new_weights_is_evicted_and_gets_them_later(
     router: Router, tmp_path: Path
 ) -> None:
-    router._publish_s = 5.0
+    router._together.publish_s = 5.0
     async with await start(router.app()) as served, Client(served.url, retries=0) as client:
         slow = router.pool.replicas[1]
         assert (await client.post_json("/weights", publication(66, tmp_path)))["version"] == 66
@@ -139,6 +141,67 @@ async def test_a_replica_that_does_not_take_new_weights_is_evicted_and_gets_them
         await until(lambda: slow.num_restarts)
         assert (await client.post_json("/weights", publication(67, tmp_path)))["version"] == 67
         await until(lambda: slow.up and slow.version == 67)
+
+
+async def test_when_all_are_gone_at_once_what_they_were_asked_waits_for_one_to_come_back(
+    client: Client, router: Router, tmp_path: Path
+) -> None:
+    await client.post_json("/weights", publication(4, tmp_path))
+    waiting = [asyncio.create_task(ask(client, f"r{n}-0", hang_on=n % 3)) for n in range(9)]
+    await until(lambda: sum(replica.num_requests for replica in router.pool.replicas) >= 9)
+    for number in range(3):
+        os.kill(pid(router, number), signal.SIGKILL)
+    again = asyncio.create_task(client.post_json("/weights", publication(5, tmp_path)))
+    # A request may hang once more, on the replica that its body names; it is never lost with one.
+    done, _ = await asyncio.wait(waiting, timeout=60, return_when="FIRST_COMPLETED")
+    assert done and all(task.result()["version"] in (4, 5) for task in done)
+    assert (await again)["version"] == 5
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_request_that_ends_every_replica_is_not_passed_on_for_ever(client: Client, router: Router) -> None:
+    with pytest.raises(Unavailable):
+        await ask(client, "r-0", poison=True)
+    await until(lambda: all(replica.up for replica in router.pool.replicas))
+    assert sum(replica.num_restarts for replica in router.pool.replicas) == 4, "each of three once, and one once more"
+    assert await ask(client, "r-1") != {}
+
+
+async def test_half_an_answer_is_asked_for_again_elsewhere(client: Client, router: Router) -> None:
+    victim = router.pool.replicas[0]
+    key = next(f"r{i}" for i in range(100) if router.pool.choose(f"r{i}", set()) is victim)
+    waiting = asyncio.create_task(ask(client, f"{key}-0", half_on=0))
+    await until(lambda: victim.num_running)
+    os.kill(pid(router, 0), signal.SIGKILL)
+    assert (await waiting)["replica"] in (1, 2)
+
+
+async def test_a_replica_that_comes_back_must_agree_with_the_others_before_it_serves(
+    client: Client, router: Router, tmp_path: Path
+) -> None:
+    for version in (3, 78):  # at 78 a stub computes with how many publications it has seen
+        await client.post_json("/weights", publication(version, tmp_path))
+    assert (await client.post_json("/score", {"token_ids": [[1, 2]]}))["logprobs"] == [[0.0, -3.0]]
+    late = router.pool.replicas[1]
+    os.kill(pid(router, 1), signal.SIGKILL)
+    await until(lambda: late.num_restarts >= 3)
+    assert not late.up
+    assert {(await ask(client, f"r{n}-0"))["replica"] for n in range(12)} == {0, 2}
+    await client.post_json("/weights", publication(79, tmp_path))
+    await until(lambda: late.up and late.version == 79)
+
+
+async def test_a_replica_that_does_not_see_our_memory_gets_the_bytes(client: Client, router: Router) -> None:
+    memory = WeightMemory(3 << 20, shared=True)
+    order = {"version": 6, "memory": memory.handle, "checksums": {"w": "00000000"}}
+    assert (await client.post_json("/weights", order))["version"] == 6
+    memory.close()
+    assert [replica.version for replica in router.pool.replicas] == [6, 6, 6]
+    os.kill(pid(router, 2), signal.SIGKILL)
+    await until(lambda: router.pool.replicas[2].num_restarts == 1 and router.pool.replicas[2].up)
+    assert router.pool.replicas[2].version == 6
 
 
 async def test_weights_that_nobody_takes_are_refused_and_nobody_is_evicted(
@@ -152,6 +215,12 @@ async def test_weights_that_nobody_takes_are_refused_and_nobody_is_evicted(
     with pytest.raises(BadRequest, match="processes of their own"):
         await client.post_json("/weights", {"version": 6, "memory": memory.handle})
     memory.close()
+
+
+async def test_more_bytes_than_the_model_has_are_refused_before_they_are_sent(client: Client) -> None:
+    head = msgspec.json.encode({"version": 1, "nbytes": 2001, "checksums": {"a": "b"}})
+    with pytest.raises(TooLarge, match="2001 bytes of weights for a model of 1000"):
+        await client.post("/weights/body", struct.pack("<I", len(head)) + head)
 
 
 async def test_a_canary_asks_every_replica(client: Client, tmp_path: Path) -> None:
