@@ -172,10 +172,20 @@ class PackedLayout:
         return tuple(sorted({0, *cuts, self.num_sequences}))
 
     @cached_property
+    def token_parts(self) -> tuple[int, ...]:
+        """The same runs as bounds of their tokens."""
+        return tuple(self.bounds[list(self.parts)].tolist())
+
+    @cached_property
     def state_places(self) -> Tensor:
         """[B] where the states of each sequence begin that keeps one before every chunk and one at its end."""
         per_sequence = (self.lengths + self.chunk_size - 1) // self.chunk_size + 1
         return per_sequence.cumsum(0) - per_sequence
+
+    @cached_property
+    def num_states(self) -> int:
+        """How many those are."""
+        return int(self.state_places[-1]) + -(-int(self.lengths[-1]) // self.chunk_size) + 1
 
     @cached_property
     def last_rows(self) -> Tensor:

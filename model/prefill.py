@@ -35,7 +35,11 @@ def prefill(
     slots: Sequence[int] | Tensor,
 ) -> Tensor:
     """Embedded tokens [T, D] through all layers, sequence b after what slots[b] holds; see `HybridModel.prefill`."""
-    plan = _continuation(layout, cache, cache.slot_index(slots))
+    plan, blocks = _continuation(layout, cache, cache.slot_index(slots)), list(blocks)
+    if _in_one_call(blocks, hidden, plan):
+        hidden = _read(blocks, hidden, plan)
+        cache.lengths[plan.slots.cpu()] += layout.lengths
+        return hidden
     mamba = attention = 0
     for block in blocks:
         if isinstance(block.mixer, MambaMixer):
@@ -69,6 +73,25 @@ def _continuation(layout: PackedLayout, cache: StateCache, slots: Tensor) -> _Co
     rows = cache.kv_rows(slots.repeat_interleave(layout.lengths), positions)
     device = cache.conv.device
     return _Continuation(layout, cache, slots.to(device), seen, not bool(seen.any()), rows)
+
+
+def _in_one_call(blocks: list[Block], x: Tensor, plan: _Continuation) -> bool:
+    """Whether one compiled call serves: compiled attention sees no keys of before."""
+    if plan.cache.conv.dtype != x.dtype or not native.takes_all(x, blocks, plan.layout):
+        return False
+    return plan.fresh or not any(isinstance(block.mixer, AttentionMixer) for block in blocks)
+
+
+def _read(blocks: list[Block], x: Tensor, plan: _Continuation) -> Tensor:
+    cache, slots = plan.cache, plan.slots
+    before = None if plan.fresh else (cache.conv[:, slots], cache.ssm[:, slots])
+    reading, keys_values = native.read_all(x, blocks, plan.layout, before)
+    if reading.conv.numel():
+        cache.conv.index_copy_(1, slots, reading.conv)
+        cache.ssm.index_copy_(1, slots, reading.ssm)
+    for layer, (keys, values) in enumerate(keys_values):
+        cache.write_kv(layer, plan.kv_rows, keys, values)
+    return reading.hidden
 
 
 def _prefill_mamba(block: Block, mixer: MambaMixer, x: Tensor, plan: _Continuation, layer: int) -> Tensor:

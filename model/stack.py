@@ -16,6 +16,7 @@ from model.initialise import initialise
 from model.kernels.logprob import linear_logprob
 from model.kernels.native.library import library
 from model.kernels.norm import rms_norm
+from model.layers import native
 from model.layers.block import Block
 from model.layers.linear import Linear, RMSNorm
 from model.layers.moe import MoEMixer
@@ -80,7 +81,10 @@ class HybridModel(nn.Module):
         """
         layout = self.layout(token_ids, cu_seqlens)
         hidden = self.embed(token_ids)
-        for block in self.blocks():
+        blocks = list(self.blocks())
+        if not self._recomputed_kinds and native.takes_all(hidden, blocks, layout):
+            return self.final_norm(native.forward_all(hidden, blocks, layout, counted))
+        for block in blocks:
             if block.kind in self._recomputed_kinds and torch.is_grad_enabled():
                 hidden = recomputed(block, hidden, layout, counted)
             else:

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from model.kernels.native.attention import LONGEST, AttentionWeights, attention_layer, attention_layer_projected
-from model.kernels.native.decode import Layer, NativeDecode
+from model.kernels.native.decode import NativeDecode
 from model.kernels.native.library import library
 from model.kernels.native.mamba import MOST_TAPS, MambaWeights, mamba_layer, mamba_layer_from
 from model.kernels.native.moe import MoERule, MoEWeights, moe_layer
+from model.kernels.native.stack import Layer, Reading, read_layers, stack_layers
 from model.layers.attention import AttentionMixer
 from model.layers.linear import Linear, RMSNorm
 from model.layers.mamba import DepthwiseConv, MambaMixer, MambaState
@@ -55,9 +56,42 @@ def forward(
         return attention_layer(x, attention_weights(norm, mixer), mixer.shape, eps, layout)
     assert isinstance(mixer, MoEMixer)
     recorded = mixer.recorded_for(x)
-    out, experts = moe_layer(x, moe_weights(norm, mixer), moe_rule(mixer, eps), recorded)
+    out, experts = moe_layer(x, moe_weights(norm, mixer), moe_rule(mixer, eps), recorded, layout.token_parts)
     mixer.note(experts, counted)
     return out
+
+
+def takes_all(x: Tensor, blocks: Sequence[Block], layout: PackedLayout) -> bool:
+    """Whether all these layers can be one call."""
+    return bool(blocks) and all(takes(x, block.norm, block.mixer, layout) for block in blocks)
+
+
+def forward_all(x: Tensor, blocks: Sequence[Block], layout: PackedLayout, counted: Tensor | None) -> Tensor:
+    """x [T, D] through layers that `takes_all` said yes to."""
+    experts_of, recorded = _experts_of(blocks, x)
+    out, experts = stack_layers(x, [_layer(block, stored=False) for block in blocks], layout, recorded)
+    for mixer, chosen in zip(experts_of, experts, strict=True):
+        mixer.note(chosen, counted)
+    return out
+
+
+def read_all(
+    x: Tensor, blocks: Sequence[Block], layout: PackedLayout, before: tuple[Tensor, Tensor] | None
+) -> tuple[Reading, list[tuple[Tensor, Tensor]]]:
+    """As `forward_all` from states conv and ssm of every Mamba layer; and keys and values of every attention layer."""
+    experts_of, recorded = _experts_of(blocks, x)
+    reading = read_layers(x, [_layer(block, stored=False) for block in blocks], layout, recorded, before)
+    for mixer, chosen in zip(experts_of, reading.experts, strict=True):
+        mixer.note(chosen, None)
+    shapes = [block.mixer.shape for block in blocks if isinstance(block.mixer, AttentionMixer)]
+    split = [shape.split(qkv) for shape, qkv in zip(shapes, reading.projected, strict=True)]
+    return reading, [(keys, values) for _, keys, values in split]
+
+
+def _experts_of(blocks: Sequence[Block], x: Tensor) -> tuple[list[MoEMixer], list[Tensor | None]]:
+    """The mixers with experts, and what each is to replay."""
+    mixers = [block.mixer for block in blocks if isinstance(block.mixer, MoEMixer)]
+    return mixers, [mixer.recorded_for(x) for mixer in mixers]
 
 
 def prefill_mamba(
@@ -88,17 +122,19 @@ def decode_plan(
         return None
     if not all(_ours(part, dtype) for block in blocks for part in (block.norm, block.mixer)):
         return None
-    return NativeDecode(embeddings.weight, [_layer(block) for block in blocks], norm_f.weight, eps, lm_head.weight)
+    return NativeDecode(
+        embeddings.weight, [_layer(block, stored=True) for block in blocks], norm_f.weight, eps, lm_head.weight
+    )
 
 
-def _layer(block: Block) -> Layer:
+def _layer(block: Block, stored: bool) -> Layer:
     mixer = block.mixer
     if isinstance(mixer, MambaMixer):
-        return mamba_weights(block.norm, mixer, stored=True), mixer.shape, block.eps
+        return mamba_weights(block.norm, mixer, stored), mixer.shape, block.eps
     if isinstance(mixer, AttentionMixer):
-        return attention_weights(block.norm, mixer, stored=True), mixer.shape, block.eps
+        return attention_weights(block.norm, mixer, stored), mixer.shape, block.eps
     assert isinstance(mixer, MoEMixer)
-    return moe_weights(block.norm, mixer, stored=True), moe_rule(mixer, block.eps)
+    return moe_weights(block.norm, mixer, stored), moe_rule(mixer, block.eps)
 
 
 def mamba_weights(norm: RMSNorm, mixer: MambaMixer, stored: bool = False) -> MambaWeights:

@@ -73,6 +73,16 @@ def attention_arguments(
     return arguments, [qkv_t, o_t]
 
 
+def attention_keeps(x: Tensor, weights: AttentionWeights, shape: AttentionShape) -> dict[str, int]:
+    """What forward keeps of the layer for its gradient, in numbers."""
+    sizes = {
+        "projected": padded(len(weights.qkv), x),
+        "attended": shape.num_heads * shape.head_dim,
+        "lse": shape.num_heads,
+    }
+    return {name: len(x) * size for name, size in sizes.items()}
+
+
 def _arguments(
     x: Tensor, weights: AttentionWeights, shape: AttentionShape, eps: float, layout: PackedLayout
 ) -> tuple[ctypes.Structure, list[Tensor]]:
@@ -88,12 +98,8 @@ class _AttentionLayer(torch.autograd.Function):
         shape, eps, layout = inputs[3:]
         x = x.contiguous()
         out = torch.empty_like(x)
-        sizes = {
-            "projected": padded(len(weights.qkv), x),
-            "attended": shape.num_heads * shape.head_dim,
-            "lse": shape.num_heads,
-        }
-        kept = [x.new_empty(len(x) * size) for size in sizes.values()]
+        sizes = attention_keeps(x, weights, shape)
+        kept = [x.new_empty(size) for size in sizes.values()]
         arguments, _made = _arguments(x, weights, shape, eps, layout)
         arguments.out = address(out)
         for name, tensor in zip(sizes, kept, strict=True):

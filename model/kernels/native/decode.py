@@ -8,26 +8,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from model.kernels.attention import AttentionShape
 from model.kernels.native.attention import AttentionWeights, attention_arguments
 from model.kernels.native.library import address, library, structure, turned
 from model.kernels.native.mamba import MambaWeights, mamba_arguments
 from model.kernels.native.moe import MoERule, MoEWeights, moe_arguments
-from model.kernels.ssd_shape import SSDShape
+from model.kernels.native.stack import KINDS, Layer
 
 # Numbers of a head that is worth keeping transposed; the logits of a larger one are a product of the caller's.
 _MOST_HEAD = 1 << 20
-_KINDS = {MambaWeights: 0, AttentionWeights: 1, MoEWeights: 2}
 _Arguments = structure(
     "DecodeArguments",
     ints=("rows", "D", "V", "num_layers", "num_slots", "capacity"),
     reals=("eps",),
     pointers=("kinds", "layers", "tokens", "slots", "lengths", "embeddings", "norm", "head_t"),
     pointers1=("conv", "ssm", "keys", "values", "out", "experts"),
-)
-
-Layer = (
-    tuple[MambaWeights, SSDShape, float] | tuple[AttentionWeights, AttentionShape, float] | tuple[MoEWeights, MoERule]
 )
 
 
@@ -39,7 +33,7 @@ class NativeDecode:
         weights = (embeddings, norm, head, *(part for layer in layers for part in layer[0]))
         self._held: list[Tensor] = [part.detach() for part in weights]
         self._structures = [self._layer(layer) for layer in layers]
-        kinds = torch.tensor([_KINDS[type(layer[0])] for layer in layers], dtype=torch.int64)
+        kinds = torch.tensor([KINDS[type(layer[0])] for layer in layers], dtype=torch.int64)
         pointers = torch.tensor([ctypes.addressof(part) for part in self._structures], dtype=torch.int64)
         self.dtype, self.has_head = embeddings.dtype, head.numel() <= _MOST_HEAD
         head_t = turned(head) if self.has_head else None
@@ -56,7 +50,7 @@ class NativeDecode:
             head_t=address(head_t),
         )
         self._top_k = max((layer[1].top_k for layer in layers if isinstance(layer[1], MoERule)), default=0)
-        self._num_moe = int((kinds == _KINDS[MoEWeights]).sum())
+        self._num_moe = int((kinds == KINDS[MoEWeights]).sum())
         loaded = library(self.dtype)
         assert loaded is not None
         self._function, self._pointer = loaded.decode, ctypes.byref(self._arguments)

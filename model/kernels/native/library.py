@@ -79,12 +79,13 @@ def padded(count: int, like: Tensor) -> int:
     return -(-count // lanes) * lanes
 
 
-def turned(weight: Tensor, *, pad: bool = True) -> Tensor:
-    """[..., O, I] -> [..., I, O], O filled up with zeros to whole cache lines where `pad`."""
+def turned(weight: Tensor, *, pad: bool = True, apart: bool = False) -> Tensor:
+    """[..., O, I] -> [..., I, O], O filled up with zeros to whole cache lines where `pad`; `apart`: one more."""
     loaded = library(weight.dtype)
     assert loaded is not None
     rows, columns = weight.shape[-2:]
     width = padded(rows, weight) if pad else rows
+    width += _LINE_BYTES // weight.element_size() if apart else 0
     result = weight.new_empty(*weight.shape[:-2], columns, width)
     count = weight.shape[:-2].numel()
     loaded.turn(POINTER(address(weight)), POINTER(address(result)), INT(count), INT(rows), INT(columns), INT(width))

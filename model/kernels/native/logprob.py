@@ -49,7 +49,7 @@ def _parts(tokens: int) -> list[int]:
 def _arguments(
     hidden: Tensor, weight: Tensor, targets: Tensor, inverse_temperature: float, results: tuple[Tensor, ...]
 ) -> tuple[ctypes.Structure, list[Tensor]]:
-    weight_t = turned(weight)
+    weight_t = turned(weight, apart=True)
     arguments = _Arguments(
         tokens=len(hidden),
         D=hidden.shape[1],

@@ -91,6 +91,17 @@ def mamba_arguments(
     return arguments, [A, in_proj_t, out_proj_t]
 
 
+def mamba_keeps(x: Tensor, weights: MambaWeights, shape: SSDShape, layout: PackedLayout) -> dict[str, int]:
+    """What forward keeps of the layer for its gradient, in numbers."""
+    tokens, state = len(x), shape.state_size * shape.inner
+    return {
+        "projected": tokens * padded(len(weights.in_proj), x),
+        "steps": tokens * shape.num_heads,
+        "scanned": tokens * shape.inner,
+        "states": layout.num_states * state,
+    }
+
+
 def _arguments(
     x: Tensor, weights: MambaWeights, shape: SSDShape, eps: float, layout: PackedLayout
 ) -> tuple[ctypes.Structure, list[Tensor]]:
@@ -110,11 +121,9 @@ class _MambaLayer(torch.autograd.Function):
         arguments, _made = _arguments(x, weights, shape, eps, layout)
         arguments.out = address(out)
         if keep:
-            sizes = {"projected": padded(len(weights.in_proj), x), "steps": shape.num_heads, "scanned": shape.inner}
-            kept = [x.new_empty(len(x) * size) for size in sizes.values()]
-            num_states = int(layout.state_places[-1]) + -(-int(layout.lengths[-1]) // layout.chunk_size) + 1
-            kept.append(x.new_empty(num_states * shape.state_size * shape.inner))
-            for name, tensor in zip((*sizes, "states"), kept, strict=True):
+            sizes = mamba_keeps(x, weights, shape, layout)
+            kept = [x.new_empty(size) for size in sizes.values()]
+            for name, tensor in zip(sizes, kept, strict=True):
                 setattr(arguments, name, address(tensor))
             ctx.save_for_backward(x, *weights, *kept)
             ctx.shape, ctx.eps, ctx.layout = shape, eps, layout
@@ -128,7 +137,7 @@ class _MambaLayer(torch.autograd.Function):
         weights, kept = MambaWeights(*saved[:9]), saved[9:]
         grad = grad.contiguous()
         grad_x = torch.empty_like(x)
-        arguments, made = _arguments(x, weights, ctx.shape, ctx.eps, ctx.layout)
+        arguments, _made = _arguments(x, weights, ctx.shape, ctx.eps, ctx.layout)
         for name, tensor in zip(("projected", "steps", "scanned", "states"), kept, strict=True):
             setattr(arguments, name, address(tensor))
         total = sum(weight.numel() for weight in weights)
@@ -137,5 +146,4 @@ class _MambaLayer(torch.autograd.Function):
         run(x.dtype, "mamba_backward", arguments, ctx.layout.parts, numbered=True)
         added = added_up(grads).split([weight.numel() for weight in weights])
         by_weight = [part.view_as(weight) for part, weight in zip(added, weights, strict=True)]
-        by_weight[5] = by_weight[5] * made[0]  # A = -exp(A_log): its own derivative
         return grad_x, *by_weight, None, None, None, None

@@ -6,6 +6,7 @@ Forward keeps the chosen experts' scores and the hidden units after their relu, 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -44,13 +45,20 @@ class MoERule(NamedTuple):
     eps: float
 
 
-def moe_layer(x: Tensor, weights: MoEWeights, rule: MoERule, recorded: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def moe_layer(
+    x: Tensor,
+    weights: MoEWeights,
+    rule: MoERule,
+    recorded: Tensor | None = None,
+    parts: Sequence[int] | None = None,
+) -> tuple[Tensor, Tensor]:
     """x [T, D] -> x + mixer(norm(x)) [T, D] and the experts chosen [T, k] int64.
 
-    recorded [T, k] int64: experts to replay; a row with a negative number is chosen live.
+    recorded [T, k] int64: experts to replay; a row with a negative number is chosen live. parts: the runs of tokens
+    whose gradients are added up by themselves, as bounds; whole blocks when None.
     """
     keep = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *weights))
-    out, experts = _MoELayer.apply(x, *weights, rule, recorded, keep)
+    out, experts = _MoELayer.apply(x, *weights, rule, recorded, parts, keep)
     return out, experts
 
 
@@ -77,6 +85,16 @@ def moe_arguments(weights: MoEWeights, rule: MoERule) -> tuple[ctypes.Structure,
     return arguments, [bias, *made.values()]
 
 
+def moe_keeps(x: Tensor, weights: MoEWeights, rule: MoERule) -> dict[str, int]:
+    """What forward keeps of the layer for its gradient, in numbers."""
+    pairs = len(x) * rule.top_k
+    return {
+        "chosen": pairs,
+        "hidden": pairs * padded(weights.up.shape[1], x),
+        "shared_hidden": len(x) * padded(len(weights.shared_up), x),
+    }
+
+
 def _arguments(
     x: Tensor, weights: MoEWeights, rule: MoERule, recorded: Tensor | None, experts: Tensor
 ) -> tuple[ctypes.Structure, list[Tensor]]:
@@ -91,43 +109,39 @@ def _block(num_experts: int, top_k: int) -> int:
 
 
 def _parts(tokens: int, block: int) -> list[int]:
-    """Runs of whole blocks, cut by the sizes alone."""
+    """Runs of whole blocks, as bounds of their tokens, cut by the sizes alone."""
     blocks = -(-tokens // block)
     count = min(_MOST_PARTS, blocks, max(1, tokens // _PART_TOKENS))
-    return [blocks * part // count for part in range(count + 1)]
+    return [min(tokens, blocks * part // count * block) for part in range(count + 1)]
 
 
 class _MoELayer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *inputs: Any) -> tuple[Tensor, Tensor]:
-        weights, (rule, recorded, keep) = MoEWeights(*inputs[:6]), inputs[6:]
+        weights, (rule, recorded, parts, keep) = MoEWeights(*inputs[:6]), inputs[6:]
         x, out = x.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
         recorded = None if recorded is None else recorded.contiguous()
         experts = torch.empty(len(x), rule.top_k, dtype=torch.int64)
         arguments, _made = _arguments(x, weights, rule, recorded, experts)
         arguments.out = address(out)
+        parts = _parts(len(x), arguments.block) if parts is None else parts
         if keep:
-            pairs = len(x) * rule.top_k
-            sizes = {
-                "chosen": pairs,
-                "hidden": pairs * padded(weights.up.shape[1], x),
-                "shared_hidden": len(x) * padded(len(weights.shared_up), x),
-            }
+            sizes = moe_keeps(x, weights, rule)
             kept = [x.new_empty(size) for size in sizes.values()]
             for name, tensor in zip(sizes, kept, strict=True):
                 setattr(arguments, name, address(tensor))
             ctx.save_for_backward(x, *weights, experts, *kept)
-            ctx.rule = rule
+            ctx.rule, ctx.parts = rule, parts
         ctx.mark_non_differentiable(experts)
         ctx.set_materialize_grads(False)
-        run(x.dtype, "moe_forward", arguments, _parts(len(x), arguments.block), numbered=False)
+        run(x.dtype, "moe_forward", arguments, parts, numbered=False)
         return out, experts
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor | None, _experts: None) -> tuple[Tensor | None, ...]:
         if grad is None:
-            return (None,) * 10
+            return (None,) * 11
         x, *saved = ctx.saved_tensors
         weights, experts, kept = MoEWeights(*saved[:6]), saved[6], saved[7:]
         grad = grad.contiguous()
@@ -135,10 +149,9 @@ class _MoELayer(torch.autograd.Function):
         arguments, _made = _arguments(x, weights, ctx.rule, None, experts)
         for name, tensor in zip(("chosen", "hidden", "shared_hidden"), kept, strict=True):
             setattr(arguments, name, address(tensor))
-        parts = _parts(len(x), arguments.block)
         sizes = [weight.numel() for weight in weights]
-        grads = x.new_empty(len(parts) - 1, sum(sizes))
+        grads = x.new_empty(len(ctx.parts) - 1, sum(sizes))
         arguments.grad_out, arguments.grad_x, arguments.grads = address(grad), address(grad_x), address(grads)
-        run(x.dtype, "moe_backward", arguments, parts, numbered=True)
+        run(x.dtype, "moe_backward", arguments, ctx.parts, numbered=True)
         by_weight = [part.view_as(weight) for part, weight in zip(added_up(grads).split(sizes), weights, strict=True)]
-        return grad_x, *by_weight, None, None, None
+        return grad_x, *by_weight, None, None, None, None

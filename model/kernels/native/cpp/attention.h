@@ -29,15 +29,29 @@ struct AttentionArguments {
   T scale() const { return T(1) / std::sqrt(T(size)); }
 };
 
-constexpr int64_t kQueryRows = 32;   // queries that meet the keys together
-constexpr int64_t kTokenRows = 64;   // tokens that go through a projection together
+constexpr int64_t kQueries = 32;   // queries that meet the keys together, one to a lane
+constexpr int64_t kTokenRows = 64;  // tokens that go through a projection together
 
+// n rows of a head's numbers -> [size, kQueries]; lanes without a row are zero.
 template <class T>
-inline void scaled_queries(const AttentionArguments<T>& a, const T* rows, int64_t head, int64_t first, int64_t n,
-                           T* to) {
-  for (int64_t i = 0; i < n; ++i) {
-    each<T>(a.size, [&](int64_t d, int64_t lanes) {
-      store(to + i * a.size + d, load(rows + (first + i) * a.row() + head * a.size + d, lanes) * a.scale(), lanes);
-    });
+inline void to_lanes(const AttentionArguments<T>& a, int64_t n, const T* rows, int64_t ld, T* to) {
+  if (n < kQueries) std::memset(to, 0, a.size * kQueries * sizeof(T));
+  transpose(n, a.size, rows, ld, to, kQueries);
+}
+
+// scores [first + n, kQueries] = keys times queries: of query first + lane with key j, at j * kQueries + lane.
+template <class T>
+inline void score(const AttentionArguments<T>& a, const T* rows, int64_t head, int64_t first, int64_t n,
+                  const T* queries, T* scores) {
+  product(first + n, kQueries, a.size, rows + a.key(head), a.row(), queries, kQueries, scores, kQueries);
+}
+
+// f(j, visible) for keys 0..first+n: visible(value, rest) keeps value in the lanes whose query sees key j.
+template <class T, class F>
+inline void each_key(int64_t first, int64_t n, int64_t lane, F f) {
+  for (int64_t j = 0; j <= first; ++j) f(j, [](Vec<T> value, Vec<T>) { return value; });
+  for (int64_t j = first + 1; j < first + n; ++j) {
+    const int64_t blind = j - first - lane;  // lanes before this one
+    f(j, [blind](Vec<T> value, Vec<T> rest) { return blind <= 0 ? value : first_lanes<T>(rest, blind, value); });
   }
 }

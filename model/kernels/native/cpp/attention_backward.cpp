@@ -7,12 +7,11 @@ namespace {
 template <class T>
 struct Backward {
   const AttentionArguments<T>& a;
-  int64_t width;
-  T *d_norm, *d_qkv, *d_o, *d_rows, *d_attended, *keys_t, *values_t, *scores, *d_scores, *queries, *dots, *u, *inverse,
-      *du;
+  T *d_norm, *d_qkv, *d_o, *d_rows, *d_attended, *scores, *d_scores, *queries, *queries_t, *d_t, *attended_t, *lses, *u,
+      *inverse, *du;
 
   Backward(const AttentionArguments<T>& arguments, int64_t longest, int64_t part, Scratch& scratch)
-      : a(arguments), width(padded<T>(longest)) {
+      : a(arguments) {
     const int64_t total = a.D + a.columns() * a.D + a.D * a.inner();
     d_norm = a.grads + part * total;
     std::memset(d_norm, 0, total * sizeof(T));
@@ -20,12 +19,13 @@ struct Backward {
     d_o = d_qkv + a.columns() * a.D;
     d_rows = scratch.take<T>(longest * a.row());
     d_attended = scratch.take<T>(longest * a.inner());
-    keys_t = scratch.take<T>(a.size * width);
-    values_t = scratch.take<T>(a.size * width);
-    scores = scratch.take<T>(kQueryRows * width);
-    d_scores = scratch.take<T>(kQueryRows * width);
-    queries = scratch.take<T>(kQueryRows * a.size);
-    dots = scratch.take<T>(kQueryRows);
+    scores = scratch.take<T>(longest * kQueries);
+    d_scores = scratch.take<T>(longest * kQueries);
+    queries = scratch.take<T>(kQueries * a.size);
+    queries_t = scratch.take<T>(a.size * kQueries);
+    d_t = scratch.take<T>(a.size * kQueries);
+    attended_t = scratch.take<T>(a.size * kQueries);
+    lses = scratch.take<T>(kQueries);
     u = scratch.take<T>(kTokenRows * a.D);
     du = scratch.take<T>(kTokenRows * a.D);
     inverse = scratch.take<T>(kTokenRows);
@@ -42,12 +42,8 @@ struct Backward {
     }
     std::memset(d_rows, 0, length * a.row() * sizeof(T));
     for (int64_t head = 0; head < a.heads; ++head) {
-      if (head % (a.heads / a.kv_heads) == 0) {
-        transpose(length, a.size, rows + a.key(head), a.row(), keys_t, width);
-        transpose(length, a.size, rows + a.value(head), a.row(), values_t, width);
-      }
-      for (int64_t i = 0; i < length; i += kQueryRows) {
-        through_scores(head, i, std::min(kQueryRows, length - i), rows, attended, lse);
+      for (int64_t i = 0; i < length; i += kQueries) {
+        through_scores(head, i, std::min(kQueries, length - i), rows, attended, lse);
       }
     }
     for (int64_t t = 0; t < length; t += kTokenRows) {
@@ -63,30 +59,32 @@ struct Backward {
   void through_scores(int64_t head, int64_t i, int64_t n, const T* rows, const T* attended, const T* lse) {
     const int64_t inner = a.inner(), seen = i + n;
     const T *g = d_attended + i * inner + head * a.size, *y = attended + i * inner + head * a.size;
-    scaled_queries(a, rows, head, i, n, queries);
-    product(n, seen, a.size, queries, a.size, keys_t, width, scores, width);
-    product(n, seen, a.size, g, inner, values_t, width, d_scores, width);
     for (int64_t r = 0; r < n; ++r) {
-      Vec<T> along = {};
       each<T>(a.size, [&](int64_t d, int64_t lanes) {
-        along += load(g + r * inner + d, lanes) * load(y + r * inner + d, lanes);
-      });
-      const T dot = sum<T>(along), normaliser = lse[(i + r) * a.heads + head];
-      const int64_t mine = i + r + 1;
-      each<T>(seen, [&](int64_t j, int64_t lanes) {
-        Vec<T> p = {}, ds = {};
-        if (j < mine) {
-          p = first_lanes<T>(exponential(load(scores + r * width + j, lanes) - normaliser), mine - j);
-          ds = first_lanes<T>(p * (load(d_scores + r * width + j, lanes) - dot), mine - j);
-        }
-        store(scores + r * width + j, p, lanes);
-        store(d_scores + r * width + j, ds, lanes);
+        store(queries + r * a.size + d, load(rows + (i + r) * a.row() + head * a.size + d, lanes) * a.scale(), lanes);
       });
     }
-    outer_add(seen, a.size, n, scores, width, g, inner, d_rows + a.value(head), a.row());
-    outer_add(seen, a.size, n, d_scores, width, queries, a.size, d_rows + a.key(head), a.row());
+    to_lanes(a, n, queries, a.size, queries_t);
+    to_lanes(a, n, g, inner, d_t);
+    to_lanes(a, n, y, inner, attended_t);
+    for (int64_t r = 0; r < kQueries; ++r) lses[r] = r < n ? lse[(i + r) * a.heads + head] : T(0);
+    score(a, rows, head, i, n, queries_t, scores);
+    product(seen, kQueries, a.size, rows + a.value(head), a.row(), d_t, kQueries, d_scores, kQueries);
+    for (int64_t lane = 0; lane < kQueries; lane += Lanes<T>::count) {
+      Vec<T> dot = {};
+      for (int64_t d = 0; d < a.size; ++d) dot += load(d_t + d * kQueries + lane) * load(attended_t + d * kQueries + lane);
+      const Vec<T> normaliser = load(lses + lane);
+      each_key<T>(i, n, lane, [&](int64_t j, auto visible) {
+        T *at = scores + j * kQueries + lane, *d_at = d_scores + j * kQueries + lane;
+        const Vec<T> p = visible(exponential(load(at) - normaliser), Vec<T>{});
+        store(at, p);
+        store(d_at, visible(p * (load(d_at) - dot), Vec<T>{}));
+      });
+    }
+    product_add(seen, a.size, n, scores, kQueries, g, inner, d_rows + a.value(head), a.row());
+    product_add(seen, a.size, n, d_scores, kQueries, queries, a.size, d_rows + a.key(head), a.row());
     T* dq = d_rows + i * a.row() + head * a.size;
-    product(n, a.size, seen, d_scores, width, rows + a.key(head), a.row(), dq, a.row());
+    gemm<T, false>(n, a.size, seen, Left<T>{d_scores, 1, kQueries}, rows + a.key(head), a.row(), dq, a.row());
     for (int64_t r = 0; r < n; ++r) {
       each<T>(a.size, [&](int64_t d, int64_t lanes) {
         store(dq + r * a.row() + d, load(dq + r * a.row() + d, lanes) * a.scale(), lanes);

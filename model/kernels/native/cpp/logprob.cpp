@@ -10,7 +10,7 @@ template <class T>
 struct LogprobArguments {
   int64_t tokens, D, V;
   double inverse_temperature;
-  const T *hidden, *weight, *weight_t;  // [T, D], [V, D], [D, padded V]
+  const T *hidden, *weight, *weight_t;  // [T, D], [V, D], [D, apart V]
   const int64_t* targets;               // [T]
   T *logprobs, *entropy, *normaliser;   // [T]
   const T *grad, *grad_entropy;         // [T] or null
@@ -28,11 +28,13 @@ struct Head {
   T* z;
 
   // Rows of a power of two would meet in few places of a cache.
+  static int64_t apart(int64_t columns) { return padded<T>(columns) + 64 / sizeof(T); }
+
   Head(const LogprobArguments<T>& arguments, Scratch& scratch)
-      : a(arguments), ld(padded<T>(arguments.V) + 64 / sizeof(T)), z(scratch.take<T>(kRows * ld)) {}
+      : a(arguments), ld(apart(arguments.V)), z(scratch.take<T>(kRows * ld)) {}
 
   void logits(int64_t first, int64_t n) {
-    product(n, a.V, a.D, a.hidden + first * a.D, a.D, a.weight_t, padded<T>(a.V), z, ld);
+    product(n, a.V, a.D, a.hidden + first * a.D, a.D, a.weight_t, ld, z, ld);
     if (a.inverse_temperature == 1.0) return;
     for (int64_t i = 0; i < n; ++i) {
       each<T>(a.V, [&](int64_t v, int64_t lanes) {
@@ -41,20 +43,32 @@ struct Head {
     }
   }
 
+  // f(offset, lanes, whole) for every vector of a row: the last one may be less than whole.
+  template <class F>
+  void across(F f) const {
+    constexpr int64_t W = Lanes<T>::count;
+    int64_t v = 0;
+#pragma GCC unroll 4
+    for (; v + W <= a.V; v += W) f(v, W, std::true_type());
+    if (v < a.V) f(v, a.V - v, std::false_type());
+  }
+
   void forward(int64_t first, int64_t n) {
     logits(first, n);
     for (int64_t i = 0; i < n; ++i) {
       const T* row = z + i * ld;
       Vec<T> most = Vec<T>{} + row[0];
-      each<T>(a.V, [&](int64_t v, int64_t lanes) {
-        const Vec<T> part = first_lanes<T>(load(row + v, lanes), lanes, most);
+      across([&](int64_t v, int64_t lanes, auto whole) {
+        Vec<T> part = load(row + v, lanes);
+        if constexpr (!whole) part = first_lanes<T>(part, lanes, most);
         most = part > most ? part : most;
       });
       const T highest = largest<T>(most);
       Vec<T> total = {}, along = {};
-      each<T>(a.V, [&](int64_t v, int64_t lanes) {
+      across([&](int64_t v, int64_t lanes, auto whole) {
         const Vec<T> shifted = load(row + v, lanes) - highest;
-        const Vec<T> part = first_lanes<T>(exponential(shifted), lanes);
+        Vec<T> part = exponential_below(shifted);
+        if constexpr (!whole) part = first_lanes<T>(part, lanes);
         total += part;
         // what has no probability adds nothing, however low its logit
         along += part == Vec<T>{} ? part : part * shifted;
@@ -73,12 +87,16 @@ struct Head {
       const T normaliser = a.normaliser[first + i], entropy = a.entropy[first + i];
       const T g = (a.grad ? a.grad[first + i] : T(0)) * T(a.inverse_temperature);
       const T gh = (a.grad_entropy ? a.grad_entropy[first + i] : T(0)) * T(a.inverse_temperature);
-      each<T>(a.V, [&](int64_t v, int64_t lanes) {
-        const Vec<T> logp = load(row + v, lanes) - normaliser, p = exponential(logp);
-        Vec<T> dz = p * -g;
-        if (gh != 0) dz -= p == Vec<T>{} ? p : p * (logp + entropy) * gh;
-        store(row + v, dz, lanes);
-      });
+      if (gh == 0) {
+        across([&](int64_t v, int64_t lanes, auto) {
+          store(row + v, exponential_below(load(row + v, lanes) - normaliser) * -g, lanes);
+        });
+      } else {
+        across([&](int64_t v, int64_t lanes, auto) {
+          const Vec<T> logp = load(row + v, lanes) - normaliser, p = exponential_below(logp);
+          store(row + v, p * -g - (p == Vec<T>{} ? p : p * (logp + entropy) * gh), lanes);
+        });
+      }
       row[a.targets[first + i]] += g;
     }
     outer_add(a.V, a.D, n, z, ld, a.hidden + first * a.D, a.D, d_weight, a.D);

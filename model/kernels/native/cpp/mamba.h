@@ -66,21 +66,54 @@ struct Chunk {
   }
 
   void convolve(int64_t start, int64_t sequence) {
-    const int64_t C = a.channels();
-    for (int64_t i = 0; i < q; ++i) {
-      const T* inputs[16];
-      for (int64_t back = 0; back < a.K; ++back) inputs[back] = input(i, back, start, sequence);
-      const int64_t seen = full(i, start) ? a.K : t + i - start + 1;
-      const T* last_tap = a.taps + (a.K - 1) * C;
-      each<T>(C, [&](int64_t c, int64_t n) {
-        Vec<T> total = load(a.conv_bias + c, n);
-        for (int64_t back = 0; back < seen; ++back) total += load(inputs[back] + c, n) * load(last_tap - back * C + c, n);
-        const Vec<T> gate = sigmoid(total);
-        store(pre + i * C + c, total, n);
-        store(open + i * C + c, gate, n);
-        store(stream + i * C + c, total * gate, n);
-      });
+    int64_t i = 0;
+    for (; i < q && (i < a.K - 1); ++i) convolve_row(i, start, sequence);
+    if (a.K == 4) {
+      convolve_rows<4>(i);
+    } else {
+      convolve_rows<0>(i);
     }
+  }
+
+  // A token that may look back beyond the chunk.
+  void convolve_row(int64_t i, int64_t start, int64_t sequence) {
+    const int64_t C = a.channels();
+    const T* inputs[16];
+    for (int64_t back = 0; back < a.K; ++back) inputs[back] = input(i, back, start, sequence);
+    const int64_t seen = full(i, start) ? a.K : t + i - start + 1;
+    const T* last_tap = a.taps + (a.K - 1) * C;
+    each<T>(C, [&](int64_t c, int64_t n) {
+      Vec<T> total = load(a.conv_bias + c, n);
+      for (int64_t back = 0; back < seen; ++back) total += load(inputs[back] + c, n) * load(last_tap - back * C + c, n);
+      activate(i, c, n, total);
+    });
+  }
+
+  // All tokens from i on, a vector of channels at a time, whose taps stay in registers. TAPS is K, or 0: not known here.
+  template <int TAPS>
+  void convolve_rows(int64_t i) {
+    const int64_t C = a.channels(), K = TAPS ? TAPS : a.K, row = a.row();
+    each<T>(C, [&](int64_t c, int64_t n) {
+      Vec<T> taps[TAPS ? TAPS : 16];
+#pragma GCC unroll 4
+      for (int64_t back = 0; back < K; ++back) taps[back] = load(a.taps + (K - 1 - back) * C + c, n);
+      const Vec<T> bias = load(a.conv_bias + c, n);
+      const T* from = rows + i * row + a.inner() + c;
+      for (int64_t r = i; r < q; ++r, from += row) {
+        Vec<T> total = bias;
+#pragma GCC unroll 4
+        for (int64_t back = 0; back < K; ++back) total += load(from - back * row, n) * taps[back];
+        activate(r, c, n, total);
+      }
+    });
+  }
+
+  void activate(int64_t i, int64_t c, int64_t n, Vec<T> total) {
+    const int64_t at = i * a.channels() + c;
+    const Vec<T> gate = sigmoid(total);
+    store(pre + at, total, n);
+    store(open + at, gate, n);
+    store(stream + at, total * gate, n);
   }
 
   // dt before its softplus, to [q, H].
@@ -98,8 +131,8 @@ struct Chunk {
       for (int64_t i = 0; i < q; ++i) s[h * width + i] = total += dt[i * a.H + h] * a.A[h];
       each<T>(q, [&](int64_t i, int64_t n) {
         const Vec<T> here = load(s + h * width + i, n);
-        store(from_start + h * width + i, exponential(here), n);
-        store(to_end + h * width + i, exponential(total - here), n);
+        store(from_start + h * width + i, exponential_below(here), n);
+        store(to_end + h * width + i, exponential_below(total - here), n);
       });
     }
     for (int64_t i = 0; i < q; ++i) {
@@ -128,7 +161,8 @@ struct Chunk {
       each<T>(width, [&](int64_t j, int64_t n) {
         Vec<T> factor = {};
         if (j <= i) {
-          factor = first_lanes<T>(exponential(mine[i] - load(mine + j, n)), i + 1 - j);
+          factor = exponential_below(mine[i] - load(mine + j, n));
+          if (j + n > i + 1) factor = first_lanes<T>(factor, i + 1 - j);
         }
         store(decay + i * width + j, factor, n);
         if (j < q) store(mixing + i * width + j, factor * load(scores + i * width + j, n), n);

@@ -163,7 +163,7 @@ struct Backward {
       d_bias += d_raw;
       d_rows[i * a.row() + inner + C + h] = d_raw;
     }
-    grads.A[h] += d_A;
+    grads.A[h] += d_A * A;  // A = -exp(A_log) is its own derivative
     grads.skip[h] += d_skip;
     grads.dt_bias[h] += d_bias;
   }
@@ -185,31 +185,64 @@ struct Backward {
 
   // Through silu and the taps: xBC's columns of d_rows. d_pre holds the chunk's rows and the K-1 after them.
   void unconvolve(int64_t start, int64_t sequence) {
-    const int64_t C = a.channels(), q = chunk.q;
-    for (int64_t i = 0; i < q; ++i) {
-      const T* inputs[16];
-      for (int64_t back = 0; back < a.K; ++back) inputs[back] = chunk.input(i, back, start, sequence);
-      const int64_t seen = chunk.full(i, start) ? a.K : chunk.t + i - start + 1;
-      each<T>(C, [&](int64_t c, int64_t n) {
-        const Vec<T> pre = load(chunk.pre + i * C + c, n), open = load(chunk.open + i * C + c, n);
-        const Vec<T> grad = load(d_stream + i * C + c, n) * open * (T(1) + pre * (T(1) - open));
+    const int64_t first = chunk.q < a.K - 1 ? chunk.q : a.K - 1;  // tokens that may look back beyond the chunk
+    for (int64_t i = 0; i < first; ++i) tap_gradients(i, start, sequence);
+    if (a.K == 4) {
+      unconvolve_rows<4>(first);
+    } else {
+      unconvolve_rows<0>(first);
+    }
+  }
+
+  Vec<T> unsilu(int64_t at, int64_t n) const {
+    const Vec<T> pre = load(chunk.pre + at, n), open = load(chunk.open + at, n);
+    return load(d_stream + at, n) * open * (T(1) + pre * (T(1) - open));
+  }
+
+  void tap_gradients(int64_t i, int64_t start, int64_t sequence) {
+    const int64_t C = a.channels();
+    const T* inputs[16];
+    for (int64_t back = 0; back < a.K; ++back) inputs[back] = chunk.input(i, back, start, sequence);
+    const int64_t seen = chunk.full(i, start) ? a.K : chunk.t + i - start + 1;
+    each<T>(C, [&](int64_t c, int64_t n) {
+      const Vec<T> grad = unsilu(i * C + c, n);
+      store(d_pre + i * C + c, grad, n);
+      store(grads.conv_bias + c, load(grads.conv_bias + c, n) + grad, n);
+      for (int64_t back = 0; back < seen; ++back) {
+        T* tap = grads.taps + (a.K - 1 - back) * C + c;
+        store(tap, load(tap, n) + grad * load(inputs[back] + c, n), n);
+      }
+    });
+  }
+
+  // The taps' gradients of all tokens from `first` on, and all inputs' gradients, a vector of channels at a time.
+  template <int TAPS>
+  void unconvolve_rows(int64_t first) {
+    const int64_t C = a.channels(), K = TAPS ? TAPS : a.K, q = chunk.q, row = a.row();
+    each<T>(C, [&](int64_t c, int64_t n) {
+      Vec<T> taps[TAPS ? TAPS : 16], d_taps[TAPS ? TAPS : 16], d_bias = load(grads.conv_bias + c, n);
+#pragma GCC unroll 4
+      for (int64_t back = 0; back < K; ++back) {
+        taps[back] = load(a.taps + (K - 1 - back) * C + c, n);
+        d_taps[back] = load(grads.taps + (K - 1 - back) * C + c, n);
+      }
+      const T* from = chunk.rows + first * row + a.inner() + c;
+      for (int64_t i = first; i < q; ++i, from += row) {
+        const Vec<T> grad = unsilu(i * C + c, n);
         store(d_pre + i * C + c, grad, n);
-        store(grads.conv_bias + c, load(grads.conv_bias + c, n) + grad, n);
-        for (int64_t back = 0; back < seen; ++back) {
-          T* tap = grads.taps + (a.K - 1 - back) * C + c;
-          store(tap, load(tap, n) + grad * load(inputs[back] + c, n), n);
-        }
-      });
-    }
-    for (int64_t i = 0; i < q; ++i) {
-      each<T>(C, [&](int64_t c, int64_t n) {
+        d_bias += grad;
+#pragma GCC unroll 4
+        for (int64_t back = 0; back < K; ++back) d_taps[back] += grad * load(from - back * row, n);
+      }
+      store(grads.conv_bias + c, d_bias, n);
+      for (int64_t back = 0; back < K; ++back) store(grads.taps + (K - 1 - back) * C + c, d_taps[back], n);
+      for (int64_t i = 0; i < q; ++i) {
         Vec<T> total = {};
-        for (int64_t ahead = 0; ahead < a.K; ++ahead) {
-          total += load(a.taps + (a.K - 1 - ahead) * C + c, n) * load(d_pre + (i + ahead) * C + c, n);
-        }
-        store(d_rows + i * a.row() + a.inner() + c, total, n);
-      });
-    }
+#pragma GCC unroll 4
+        for (int64_t ahead = 0; ahead < K; ++ahead) total += taps[ahead] * load(d_pre + (i + ahead) * C + c, n);
+        store(d_rows + i * row + a.inner() + c, total, n);
+      }
+    });
   }
 
   void run(int64_t b) {

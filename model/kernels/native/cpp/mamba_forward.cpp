@@ -120,7 +120,7 @@ void forward(const MambaArguments<T>& a, int64_t first, int64_t last) {
       }
       scan(chunk, state, scores, weighted, y);
       gate(a, q, rows, y, gated);
-      std::memcpy(a.out + t * a.D, a.x + t * a.D, q * a.D * sizeof(T));
+      if (a.out != a.x) std::memcpy(a.out + t * a.D, a.x + t * a.D, q * a.D * sizeof(T));
       product_add(q, a.D, a.inner(), gated, a.inner(), a.out_proj_t, a.D, a.out + t * a.D, a.D);
       if (a.conv_out && t + q == end) keep_inputs(chunk, start, b);
       if (!a.projected && q == a.Q) {  // what the next chunk's convolution looks back to

@@ -123,11 +123,9 @@ struct Backward {
 
 }  // namespace
 
+// Tokens first..last, which must be those of one forward call.
 extern "C" void moe_backward(const MoEArguments<REAL>* a, int64_t first, int64_t last, int64_t part) {
   Scratch scratch;
   Backward<REAL> work(*a, part, scratch);
-  for (int64_t block = first; block < last; ++block) {
-    const int64_t begin = block * a->block, rest = a->tokens - begin;
-    work.run(begin, rest < a->block ? rest : a->block);
-  }
+  for (int64_t t = first; t < last; t += a->block) work.run(t, last - t < a->block ? last - t : a->block);
 }

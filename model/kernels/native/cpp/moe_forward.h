@@ -69,7 +69,7 @@ struct MoEForward {
       store(r + i, value);
       store(shared + i, value * value);
     }
-    std::memcpy(out, x, n * a.D * sizeof(T));
+    if (out != x) std::memcpy(out, x, n * a.D * sizeof(T));
     product_add(n, a.D, a.S, shared, ld, a.shared_down_t, a.D, out, a.D);
   }
 

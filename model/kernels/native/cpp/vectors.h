@@ -74,11 +74,23 @@ inline T sum(Vec<T> value) {
   return sum<T, kVectorBytes>(reinterpret_cast<const T*>(&value));
 }
 
+template <class T, int64_t BYTES = kVectorBytes>
+inline T largest(const T* at) {
+  if constexpr (BYTES == sizeof(T)) {
+    return *at;
+  } else {
+    typedef T Half __attribute__((vector_size(BYTES / 2), aligned(sizeof(T)), may_alias));
+    Half low, high;
+    std::memcpy(&low, at, BYTES / 2);
+    std::memcpy(&high, at + BYTES / 2 / sizeof(T), BYTES / 2);
+    low = high > low ? high : low;
+    return largest<T, BYTES / 2>(reinterpret_cast<const T*>(&low));
+  }
+}
+
 template <class T>
 inline T largest(Vec<T> value) {
-  T most = value[0];
-  for (int64_t lane = 1; lane < Lanes<T>::count; ++lane) most = value[lane] > most ? value[lane] : most;
-  return most;
+  return largest<T, kVectorBytes>(reinterpret_cast<const T*>(&value));
 }
 
 // The first n lanes of value, `rest` in the others.
@@ -120,10 +132,25 @@ inline Vec<float> exponential(Vec<float> x) {
   return vanishes ? Vec<float>{} : (overflows ? Vec<float>{} + INFINITY : y);
 }
 
+// The same for numbers that are not positive.
+inline Vec<float> exponential_below(Vec<float> x) {
+  typedef int32_t Whole __attribute__((vector_size(kVectorBytes)));
+  const Vec<float> low = Vec<float>{} - 87.33654f;
+  const auto vanishes = x < low;
+  const Vec<float> bounded = vanishes ? low : x;
+  const Vec<float> shifted = bounded * 1.44269504088896341f + 12582912.0f, n = shifted - 12582912.0f;
+  const Vec<float> y = polynomial((bounded - n * 0.693359375f) + n * 2.12194440e-4f);
+  // what was added to round n stands in the low bits of the sum
+  const Vec<float> power = (Vec<float>)(((Whole)shifted << 23) + 0x3f800000);
+  return vanishes ? Vec<float>{} : y * power;
+}
+
 inline Vec<double> exponential(Vec<double> x) {
   for (int64_t lane = 0; lane < Lanes<double>::count; ++lane) x[lane] = std::exp(x[lane]);
   return x;
 }
+
+inline Vec<double> exponential_below(Vec<double> x) { return exponential(x); }
 
 // 1 / (1 + e^-x); within 1e-34 of it where e^-x would overflow.
 inline Vec<float> sigmoid(Vec<float> x) {
@@ -164,6 +191,11 @@ inline Vec<float> logarithm(Vec<float> x) {
   y = y * m + 3.3333331174e-1f;
   y = y * m * square + n * -2.12194440e-4f - square * 0.5f;
   return m + y + n * 0.693359375f;
+}
+
+inline Vec<double> logarithm(Vec<double> x) {
+  for (int64_t lane = 0; lane < Lanes<double>::count; ++lane) x[lane] = std::log(x[lane]);
+  return x;
 }
 
 // log(1 + e^x) as torch has it: x itself above 20. What rounding 1 + e takes from e, the quotient gives back.
