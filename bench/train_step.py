@@ -4,7 +4,8 @@ Ours is a whole run in one process tree: environments and agent server over HTTP
 with transformers and asks the same environments for its rewards. Both start from one warm-started checkpoint, play
 `prompts x group` answers a step and make one optimizer step of them, in fp32. TRL runs with one and with two threads
 and with the whole batch at once or in four parts; its fastest form counts. The first `WARM` steps are left out.
-Two mixes: math with its answers of a few tokens, and three environments whose answers are as long as the demo's.
+Mixes: `short`, math with its answers of a few tokens; `mixed`, three environments whose answers are as long as the
+demo's; `long`, math by a policy that has hardly been warmed, whose answers run to the limit of tokens.
 
     python bench/train_step.py --setup-trl     TRL in an environment of its own, under the cache folder
     python bench/train_step.py --json
@@ -31,7 +32,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "palaes
 NEEDED = ("torch>=2.11,<2.14", "transformers>=5.10,<6", "trl==1.16.0", "accelerate", "datasets")
 STAGES = ("generation_time", "policy_training_time", "weight_sync_time", "total_step_time")
 TASKS, WARM = 256, 2
-MIXES = {"short": ("math",), "mixed": ("math", "structured_outputs", "instruction_following")}
+MIXES = {"short": ("math",), "mixed": ("math", "structured_outputs", "instruction_following"), "long": ("math",)}
+HARDLY_WARMED = {"sft.lessons": 0, "sft.steps": 2}
 FORMS = [(threads, accumulate) for threads in (1, 2) for accumulate in (1, 4)]
 
 
@@ -56,14 +58,14 @@ def main() -> None:
     found = {}
     for mix in options.mixes.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            found[mix] = measure(options, MIXES[mix], Path(folder))
+            found[mix] = measure(options, mix, Path(folder))
         if not options.json:
             show(mix, found[mix])
     if options.json:
         print(json.dumps(found, indent=1))
 
 
-def measure(options: argparse.Namespace, mix: tuple[str, ...], folder: Path) -> dict[str, Any]:
+def measure(options: argparse.Namespace, mix: str, folder: Path) -> dict[str, Any]:
     """`ours`, `trl` (or why it was skipped) and their `ratio` of step rates; every step's seconds are in it."""
     ours = our_steps(options, mix, folder)
     found: dict[str, Any] = {
@@ -75,9 +77,9 @@ def measure(options: argparse.Namespace, mix: tuple[str, ...], folder: Path) -> 
     if not Path(options.trl_python).is_file():
         return found | {"trl": {"skipped": "no TRL here; `python bench/train_step.py --setup-trl` installs it"}}
     forms = FORMS[:1] if options.quick else FORMS
-    server = start("environments", ["-m", "palaestra", "env", "serve", *mix])
+    server = start("environments", ["-m", "palaestra", "env", "serve", *MIXES[mix]])
     try:
-        job = {"checkpoint": ours["checkpoint"], "environments": server.url, "rows": prompts(server.url, mix)}
+        job = {"checkpoint": ours["checkpoint"], "environments": server.url, "rows": prompts(server.url, MIXES[mix])}
         tried = [trl_steps(options, folder, job, *form) for form in forms]
     finally:
         server.stop()
@@ -91,7 +93,7 @@ def measure(options: argparse.Namespace, mix: tuple[str, ...], folder: Path) -> 
     }
 
 
-def our_steps(options: argparse.Namespace, mix: tuple[str, ...], folder: Path) -> dict[str, Any]:
+def our_steps(options: argparse.Namespace, mix: str, folder: Path) -> dict[str, Any]:
     """Median seconds by stage over the steps of a run, with what it cost in CPU and memory."""
     from gym_core.store import Store
     from palaestra.live import PlainView
@@ -102,13 +104,14 @@ def our_steps(options: argparse.Namespace, mix: tuple[str, ...], folder: Path) -
     recipe = load_recipe(
         "ci",
         {
-            "environments": {name: {"tasks": TASKS, "demonstrations": 500} for name in mix},
+            "environments": {name: {"tasks": TASKS, "demonstrations": 500} for name in MIXES[mix]},
             "grpo.prompts_per_step": options.prompts,
             "grpo.group_size": options.group,
             "grpo.minibatches": 1,
             "grpo.max_output_tokens": options.max_output,
             "grpo.steps": options.steps,
             "eval.tasks": 8,
+            **(HARDLY_WARMED if mix == "long" else {}),
         },
     )
     meter = Meter().start()
