@@ -86,7 +86,7 @@ def _read(blocks: list[Block], x: Tensor, plan: _Continuation) -> Tensor:
     cache, slots = plan.cache, plan.slots
     before = None if plan.fresh else (cache.conv[:, slots], cache.ssm[:, slots])
     reading, keys_values = native.read_all(x, blocks, plan.layout, before)
-    if reading.conv.numel():
+    if reading.ssm.numel():
         cache.conv.index_copy_(1, slots, reading.conv)
         cache.ssm.index_copy_(1, slots, reading.ssm)
     for layer, (keys, values) in enumerate(keys_values):

@@ -62,8 +62,10 @@ def forward(
 
 
 def takes_all(x: Tensor, blocks: Sequence[Block], layout: PackedLayout) -> bool:
-    """Whether all these layers can be one call."""
-    return bool(blocks) and all(takes(x, block.norm, block.mixer, layout) for block in blocks)
+    """Whether all these layers can be one call, in which none of them is called itself."""
+    return bool(blocks) and all(
+        not _observed(block) and takes(x, block.norm, block.mixer, layout) for block in blocks
+    )
 
 
 def forward_all(x: Tensor, blocks: Sequence[Block], layout: PackedLayout, counted: Tensor | None) -> Tensor:

@@ -83,9 +83,13 @@ class Pool:
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Start all; returns when all are up. Raises what starting the first that failed raised."""
+        """Start all; returns when all are up. Raises what the first of those that failed raised, once all are ended."""
         try:
-            await asyncio.gather(*(self._launch(replica) for replica in self.replicas))
+            # every one of them is waited for: one that is still on its way would be left behind
+            launched = (self._launch(replica) for replica in self.replicas)
+            for failure in await asyncio.gather(*launched, return_exceptions=True):
+                if failure is not None:
+                    raise failure
         except BaseException:
             await self.close()
             raise

@@ -49,7 +49,11 @@ class Together:
         async with self._publishing:
             kept = Kept(params)
             up = [(replica, replica.process) for replica in pool.replicas if replica.up]
-            results = await asyncio.gather(*(self._give(replica, kept) for replica, _ in up))
+            try:
+                results = await asyncio.gather(*(self._give(replica, kept) for replica, _ in up))
+            except BaseException:  # given up, or an answer that nobody expected: what it holds open is closed
+                kept.close()
+                raise
             taken = [result for result in results if isinstance(result, Taken)]
             for (replica, process), result in zip(up, results, strict=True):
                 if isinstance(result, Unavailable) or (taken and isinstance(result, PalaestraError)):

@@ -32,13 +32,16 @@ def draw(logits: Tensor, temperature: Tensor, uniform: Tensor) -> tuple[Tensor, 
     Returns tokens i64[B] and their log-probabilities [B] at the temperature, 1 for the likeliest; those of a row that
     is not finite are not a number.
     """
+    assert len(temperature) == len(uniform) == len(logits)
+    # named, for the call reads them after they were made
+    temperature, uniform = temperature.to(logits.dtype).contiguous(), uniform.to(torch.float64).contiguous()
     tokens, logprobs = torch.empty(len(logits), dtype=torch.int64), torch.empty_like(temperature)
     arguments = _Arguments(
         rows=len(logits),
         V=logits.shape[1],
         logits=address(logits),
-        temperature=address(temperature.contiguous()),
-        uniform=address(uniform.contiguous()),
+        temperature=address(temperature),
+        uniform=address(uniform),
         tokens=address(tokens),
         logprobs=address(logprobs),
     )

@@ -11,7 +11,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -125,8 +125,12 @@ def run(dtype: torch.dtype, name: str, arguments: ctypes.Structure, bounds: Sequ
         for job in jobs:
             job()
     else:
-        for future in [_pool(threads, os.getpid()).submit(job) for job in jobs]:
-            future.result()
+        futures = [_pool(threads, os.getpid()).submit(job) for job in jobs]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            wait(futures)  # an interrupt may end this loop, and the caller then frees what they still write to
 
 
 @lru_cache(maxsize=4)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import aiohttp
 import msgspec
@@ -22,6 +23,8 @@ from gym_core.serve import start
 from model.weight_memory import WeightMemory
 from policy_server.replicas.pool import Pool, Replica
 from policy_server.replicas.router import Router
+from policy_server.replicas.together import Together
+from policy_server.weights import WeightsParams
 
 STUB = Path(__file__).with_name("replica_stub.py")
 ROOT = Path(__file__).resolve().parents[3]
@@ -245,3 +248,42 @@ async def test_only_the_keys_of_a_replica_that_goes_move() -> None:
     assert moved == {key for key in keys if before[key] is pool.replicas[2]}
     assert 60 < len(moved) < 140  # a quarter
     assert pool.choose("", {0, 1, 3}) is None
+
+
+async def test_one_that_does_not_start_leaves_none_of_the_others_behind() -> None:
+    made: list[Child] = []
+
+    async def first_fails(number: int) -> Child:
+        if number == 0:
+            raise Unavailable("it ended at once", stage="start")
+        made.append(await spawn(number))
+        return made[-1]
+
+    with pytest.raises(Unavailable, match="it ended at once"):
+        await Pool(2, first_fails, AsyncMock()).start()
+    assert [child.process.returncode for child in made] == [-signal.SIGKILL]
+
+
+async def test_a_publication_that_is_given_up_keeps_nothing_open(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    class Silent(Client):
+        async def post_json(self, *_: Any, **__: Any) -> Any:
+            asked.set()
+            await asyncio.Event().wait()
+
+    def num_open() -> int:
+        links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+        return sum(link.is_symlink() and os.readlink(link) == str(weights) for link in links)
+
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"x")
+    pool, together = Pool(1, spawn, AsyncMock()), Together(publish_s=60.0)
+    pool.replicas[0].up, pool.replicas[0].client = True, Silent("http://127.0.0.1:9")
+    publishing = asyncio.create_task(together.publish(pool, WeightsParams(version=1, path=str(weights))))
+    await asked.wait()
+    assert num_open() == 1
+    publishing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await publishing
+    assert num_open() == 0

@@ -70,6 +70,15 @@ def test_of_equals_the_first_is_the_likeliest() -> None:
     assert of(torch.tensor([[1.0, 2.0, 2.0, 0.0]]), temperature=0.0)[0] == [1]
 
 
+def test_numbers_in_any_order_and_dtype_are_read_as_they_are() -> None:
+    logits = torch.randn(500, 40)
+    temperature, uniform = torch.rand(500, 2).add(0.1), torch.rand(500, 3, dtype=torch.float64)
+    plain = draw(logits, temperature[:, 1].contiguous(), uniform[:, 1].contiguous())
+    for form in (temperature[:, 1], temperature[:, 1].double()):
+        tokens, logprobs = draw(logits, form, uniform[:, 1])
+        assert torch.equal(tokens, plain[0]) and torch.equal(logprobs, plain[1])
+
+
 @given(seed=st.integers(0, 1000), row=st.integers(0, 6))
 def test_a_row_does_not_depend_on_its_neighbours(seed: int, row: int) -> None:
     noise = np.random.default_rng(seed)

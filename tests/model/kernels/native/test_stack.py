@@ -134,6 +134,16 @@ def test_a_listener_sends_every_layer_its_own_way() -> None:
     handle.remove()
 
 
+def test_who_listens_to_a_whole_layer_is_called() -> None:
+    model, (token_ids, bounds) = built(), packed([20])
+    expected, met = gradients(model, [20]), list[str]()
+    layer = next(model.blocks())
+    layer.register_forward_hook(lambda *_: met.append("forward"))
+    layer.register_full_backward_hook(lambda *_: met.append("backward"))
+    same(gradients(model, [20]), expected)
+    assert met == ["forward", "backward"]
+
+
 def test_records_are_kept_and_replayed() -> None:
     model, (token_ids, bounds) = built(), packed([30, 9])
     with record_experts(model) as record:
