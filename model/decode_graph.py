@@ -89,7 +89,7 @@ class DecodeGraphs:
         self._watched = [part for module in modules for part in (*module.parameters(), *module.buffers())]
         self._steps: list[Step] = []
         self._graphs: dict[int, StaticStep] = {}
-        self._memory: list[int] = []
+        self._memory: list[tuple[int, torch.Size]] = []
         self._versions: list[int] = []
         self.num_captured = 0
         self.broken = False
@@ -121,7 +121,8 @@ class DecodeGraphs:
     def _follow_memory(self, cache: StateCache) -> None:
         """Forget the graphs where what they name is elsewhere now; make joined weights again where one was changed."""
         buffers = (cache.conv, cache.ssm, cache.keys, cache.values)
-        memory = [part.data_ptr() for part in (*self._watched, *buffers)]
+        # with shapes: what is freed may be given away again, to a cache of another size too
+        memory = [(part.data_ptr(), part.shape) for part in (*self._watched, *buffers)]
         versions = [part._version for part in self._watched]
         if memory != self._memory:
             self._graphs.clear()

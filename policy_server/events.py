@@ -137,8 +137,9 @@ def _inner_events(index: int, item: dict[str, Any]) -> list[tuple[str, dict[str,
     for number, part in enumerate(parts):
         at = where | {key: number}
         extra: dict[str, Any] = {"logprobs": part.get("logprobs", [])} if name == "output_text" else {}
+        nothing: dict[str, Any] = {"text": ""} | ({"logprobs": []} if "logprobs" in part else {})
         events += [
-            (f"response.{part_name}.added", at | {"part": part | {"text": ""}}),
+            (f"response.{part_name}.added", at | {"part": part | nothing}),
             (f"response.{name}.delta", at | {"delta": part["text"]} | extra),
             (f"response.{name}.done", at | {"text": part["text"]} | extra),
             (f"response.{part_name}.done", at | {"part": part}),

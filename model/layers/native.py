@@ -63,9 +63,7 @@ def forward(
 
 def takes_all(x: Tensor, blocks: Sequence[Block], layout: PackedLayout) -> bool:
     """Whether all these layers can be one call, in which none of them is called itself."""
-    return bool(blocks) and all(
-        not _observed(block) and takes(x, block.norm, block.mixer, layout) for block in blocks
-    )
+    return bool(blocks) and all(not _observed(block) and takes(x, block.norm, block.mixer, layout) for block in blocks)
 
 
 def forward_all(x: Tensor, blocks: Sequence[Block], layout: PackedLayout, counted: Tensor | None) -> Tensor:

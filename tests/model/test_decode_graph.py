@@ -84,6 +84,21 @@ def test_one_capture_serves_a_bucket_until_memory_moves(build: Build) -> None:
     assert graphs.num_captured == 4, "another cache"
 
 
+@torch.inference_mode()
+def test_another_cache_at_the_same_addresses_is_captured_again(build: Build) -> None:
+    model = build()
+    graphs, cache = graphs_of(model), StateCache(model.config, 14, 200, spare=True)
+    cache.reserve(100)
+    graphs.step(torch.arange(3), cache, torch.arange(3))
+    smaller = StateCache(model.config, 14, 200, spare=True)
+    smaller.conv, smaller.ssm = cache.conv, cache.ssm
+    for name in ("keys", "values"):
+        size = getattr(smaller, name).shape
+        setattr(smaller, name, getattr(cache, name).view(-1)[: size.numel()].view(size))
+    graphs.step(torch.arange(3), smaller, torch.arange(3))
+    assert graphs.num_captured == 2
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_weights_updated_in_place_are_followed_without_a_capture(

@@ -143,6 +143,8 @@ async def test_responses_with_logprobs(official: openai.AsyncOpenAI) -> None:
     events = [event async for event in await official.responses.create(**asked, top_logprobs=0, stream=True)]
     [done] = [event for event in events if event.type == "response.output_text.done"]
     assert [entry.logprob for entry in done.logprobs] == [entry.logprob for entry in content.logprobs]
+    [added] = [event for event in events if event.type == "response.content_part.added"]
+    assert (added.part.text, added.part.logprobs) == ("", [])
     silent = await official.responses.create(**asked)
     assert all(getattr(part, "logprobs", None) is None for part in silent.output[0].content)
 

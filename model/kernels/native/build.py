@@ -82,6 +82,15 @@ def is_built(real: str) -> bool:
         return False
 
 
+def has_compiler() -> bool:
+    """Whether `build` would compile what is not there yet."""
+    try:
+        compiler()
+    except NoLibrary:
+        return False
+    return True
+
+
 def prepare() -> None:
     """Compile what models use now, where nobody waits with a deadline; the first use says when it cannot be done."""
     if wanted():

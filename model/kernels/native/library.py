@@ -40,7 +40,7 @@ def present() -> ctypes.CDLL | None:
 
 @lru_cache(maxsize=1)
 def _is_there() -> bool:
-    return build.is_built("float") or prebuilt.find("float") is not None
+    return build.is_built("float") or (not build.has_compiler() and prebuilt.find("float") is not None)
 
 
 @lru_cache(maxsize=2)

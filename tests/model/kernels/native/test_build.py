@@ -129,6 +129,14 @@ def test_without_a_compiler_one_made_elsewhere_serves(made_elsewhere: Path, capl
     assert library.library(torch.float64) is None  # nobody serves in it
 
 
+def test_where_a_compiler_is_at_hand_one_made_elsewhere_makes_nobody_compile(
+    made_elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(build, "_ask", lambda *command: "its version")
+    assert library.present() is None and not (tmp_path / "cache").exists()
+
+
 def test_the_best_level_that_the_processor_has_is_taken(made_elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prebuilt.platform, "machine", lambda: "x86_64")
     for level in prebuilt.LEVELS:

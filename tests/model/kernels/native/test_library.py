@@ -1,4 +1,4 @@
-"""Calls of compiled code that are cut into parts: nobody leaves while a part is still at work on what is the caller's."""
+"""Calls of compiled code that are cut into parts: nobody leaves while a part is at work on what is the caller's."""
 
 from __future__ import annotations
 
