@@ -53,7 +53,7 @@ class NativeDecode:
         self._num_moe = int((kinds == KINDS[MoEWeights]).sum())
         loaded = library(self.dtype)
         assert loaded is not None
-        self._function, self._pointer = loaded.decode, ctypes.byref(self._arguments)
+        self._function = loaded.decode
 
     def _layer(self, layer: Layer) -> ctypes.Structure:
         if isinstance(layer[0], MambaWeights):
@@ -73,7 +73,8 @@ class NativeDecode:
         Returns logits [B, V], or, where the head is large, the normalised hidden states [B, D]; and the experts
         chosen [MoE layers, B, k]. The caller answers for tokens and slots within range and room for one more position.
         """
-        arguments, rows = self._arguments, len(tokens)
+        # a copy, for another thread may be between filling its own in and the call
+        arguments, rows = _Arguments.from_buffer_copy(self._arguments), len(tokens)
         conv, ssm, keys, values = buffers
         out = torch.empty(rows, arguments.V if self.has_head else arguments.D, dtype=self.dtype)
         experts = torch.empty(self._num_moe, rows, self._top_k, dtype=torch.int64)
@@ -82,5 +83,5 @@ class NativeDecode:
         arguments.conv, arguments.ssm = address(conv), address(ssm)
         arguments.keys, arguments.values = address(keys), address(values)
         arguments.out, arguments.experts = address(out), address(experts)
-        self._function(self._pointer)
+        self._function(ctypes.byref(arguments))
         return out, experts

@@ -49,6 +49,24 @@ def test_a_large_head_is_the_callers_product(build: Build, monkeypatch: pytest.M
     torch.testing.assert_close(generated(build(), [0, 1, 2, 3], [0, 1, 2, 3]), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_two_threads_may_decode_with_one_model(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = build(), torch.tensor([3, 4])
+    expected = [model.decode(tokens[:count], StateCache(model.config, 2, 20), list(range(count))) for count in (1, 2)]
+    assert model._decode_plan is not None and (plan := model._decode_plan._native) is not None
+    compiled, others = plan._function, list[Tensor]()
+
+    def interrupted(arguments: object) -> None:
+        """The whole step of another thread, when this one has filled in what it is about to call with."""
+        if not others:
+            others.append(tokens)
+            others[0] = model.decode(tokens, StateCache(model.config, 2, 20), [0, 1])
+        compiled(arguments)
+
+    monkeypatch.setattr(plan, "_function", interrupted)
+    assert torch.equal(model.decode(tokens[:1], StateCache(model.config, 2, 20), [0]), expected[0])
+    assert torch.equal(others[0], expected[1])
+
+
 @pytest.mark.parametrize("token", [-1, 97])
 def test_a_token_that_is_not_there_is_refused_and_nothing_moves(token: int, build: Build) -> None:
     model = build()
