@@ -52,7 +52,8 @@ def test_a_large_head_is_the_callers_product(build: Build, monkeypatch: pytest.M
 def test_two_threads_may_decode_with_one_model(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokens = build(), torch.tensor([3, 4])
     expected = [model.decode(tokens[:count], StateCache(model.config, 2, 20), list(range(count))) for count in (1, 2)]
-    plan = model._decode_plan and model._decode_plan._native
+    assert model._decode_plan is not None
+    plan = model._decode_plan._native
     assert plan is not None
     compiled, others = plan._function, list[Tensor]()
 
