@@ -69,7 +69,7 @@ def print_table(columns: Sequence[str], rows: Sequence[dict[str, Any]], title: s
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPED_WIDTH
-    if title:
+    if title:  # above the table, not in it: a title in a table breaks at the table's width
         console.print(Text(title, style="italic"), soft_wrap=True)
     console.print(table if rows else "(none)")
 
