@@ -87,6 +87,12 @@ class Player:
         self._fail(play, Cancelled("the rollout was taken back before it began"))
         return play
 
+    def unkept(self, row: dict[str, Any], task: Task, options: RunOptions, error: PalaestraError) -> Play:
+        """The record of a rollout that the store refused: what was played is not told, for it is not kept either."""
+        play = Play(task, row, options, _new_rollout(task, options), stage="store")
+        self._fail(play, error)
+        return play
+
     @staticmethod
     def recalled(row: dict[str, Any], task: Task, options: RunOptions, rollout: Rollout, blob: bytes) -> Play:
         """A rollout that was played before, as it was told then."""
