@@ -195,7 +195,7 @@ async def test_where_no_process_can_be_started_callers_are_told_so(monkeypatch: 
         with monkeypatch.context() as patched:
             patched.setattr("subprocess.Popen", none_left)
             async with asyncio.timeout(20):
-                with pytest.raises(EnvironmentFault, match="can start: .*temporarily unavailable"):
+                with pytest.raises(EnvironmentFault, match=r"can start: .*temporarily unavailable"):
                     await pool.call("birth")
         pool.crew._broken_until = 0.0
         assert len(await pool.call("birth")) == 2
