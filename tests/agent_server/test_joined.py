@@ -135,7 +135,8 @@ async def test_one_that_the_store_refuses_ends_alone(
     lost, tokens = told.pop("r")
     assert [rollout.outcome for rollout, _ in told.values()] == [Outcome.SCORED] * 2
     assert (lost.outcome, lost.verdict, lost.traces, tokens) == (Outcome.ENV_ERROR, None, [], b"")
-    assert lost.run_id == "run" and lost.error is not None
+    assert lost.run_id == "run" and not lost.kept and all(rollout.kept for rollout, _ in told.values())
+    assert lost.error is not None
     assert (lost.error.code, lost.error.stage, lost.error.server) == ("store_fault", "store", "agent")
     assert "rollout r is not kept" in caplog.text
     with pytest.raises(StoreFault, match="No space left"):  # one that was asked for alone may simply be asked for again
