@@ -68,10 +68,10 @@ class Meter:
                 try:
                     with process.oneshot():
                         key = (process.pid, process.create_time())
+                        if key not in self._names:  # first: a process that ends right here has neither name nor time
+                            self._names[key] = " ".join(process.cmdline()[:4])[:120]
                         times = process.cpu_times()
                         self._cpu[key] = times.user + times.system
-                        if key not in self._names:
-                            self._names[key] = " ".join(process.cmdline()[:4])[:120]
                     memory += _pss_mb(process.pid)
                 except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                     continue

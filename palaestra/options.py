@@ -57,7 +57,7 @@ def print_table(columns: Sequence[str], rows: Sequence[dict[str, Any]], title: s
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.padding = (0, 1, 0, 0)
     for number, column in enumerate(columns):
         numeric = all(isinstance(row.get(column), int | float) for row in rows) and bool(rows)
@@ -68,6 +68,8 @@ def print_table(columns: Sequence[str], rows: Sequence[dict[str, Any]], title: s
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPED_WIDTH
+    if title:  # above the table, not in it: a title in a table breaks at the table's width
+        console.print(title, style="italic", highlight=False)
     console.print(table if rows else "(none)")
 
 

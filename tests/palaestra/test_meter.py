@@ -5,6 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import psutil
+import pytest
+
 from palaestra.meter import Meter
 
 
@@ -28,3 +31,13 @@ def test_the_peak_is_kept() -> None:
     assert peak > 5
     meter.cpu_seconds()
     assert meter.peak_memory_mb >= peak
+
+
+def test_a_process_that_ends_while_it_is_read_is_not_half_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(process: psutil.Process) -> list[str]:
+        raise psutil.NoSuchProcess(process.pid)
+
+    meter = Meter()
+    monkeypatch.setattr(psutil.Process, "cmdline", gone)
+    meter.cpu_seconds()
+    assert meter.by_process() == []
