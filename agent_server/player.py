@@ -24,7 +24,7 @@ from agent_server.play import Play, Timed
 from agent_server.policy import Policy
 from agent_server.traces import TraceBook
 from gym_core import headers, telemetry, tracing
-from gym_core.contracts import RUN_KEY, Outcome, PendingVerdict, Rollout, RunOptions, Task, Verdict
+from gym_core.contracts import NOT_KEPT, RUN_KEY, Outcome, PendingVerdict, Rollout, RunOptions, Task, Verdict
 from gym_core.errors import Cancelled, DeadlineExceeded, EnvironmentFault, JudgeFault, PalaestraError
 
 SERVER = "agent"
@@ -85,6 +85,13 @@ class Player:
         """The record of a rollout that was taken back before it began."""
         play = Play(task, row, options, _new_rollout(task, options))
         self._fail(play, Cancelled("the rollout was taken back before it began"))
+        return play
+
+    def unkept(self, row: dict[str, Any], task: Task, options: RunOptions, error: PalaestraError) -> Play:
+        """The record of a rollout that the store refused: what was played is not told, for it is not kept either."""
+        play = Play(task, row, options, _new_rollout(task, options))
+        error.stage = NOT_KEPT
+        self._fail(play, error)
         return play
 
     @staticmethod

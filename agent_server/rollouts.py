@@ -2,7 +2,8 @@
 
 A rollout runs as a task of its own, so a caller that hangs up loses nothing: asking again with the same `rollout_id`
 joins the one under way or returns the stored one. One is taken back when the last stream that waits for it is left, and
-never once it is on its way into the store: what is told is what is kept.
+never once it is on its way into the store: what is told is what is kept. One that the store refuses is told by a batch
+as `env_error` of the stage `store`, without reward or tokens; the others of its batch go on.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ import msgspec
 from agent_server.config import AgentConfig
 from agent_server.metrics import AgentMetrics
 from agent_server.play import Play
-from agent_server.player import Player
+from agent_server.player import SERVER, Player
+from gym_core import telemetry
 from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Task
 from gym_core.errors import BadRequest, Busy, Conflict, PalaestraError, misfit
 from gym_core.seeds import derive
 from gym_core.store import Store
+
+log = telemetry.logger(SERVER)
 
 MAX_NAME = 512
 """Characters of a rollout's, run's or group's id."""
@@ -172,6 +176,9 @@ class Rollouts:
             with self._metrics.stage(play.rollout.environment, "store"):
                 if not await store.put_rollout(play.rollout, play.blob, request.row):
                     await self._look_up(store, request)
+        except PalaestraError as error:  # perhaps nobody waits any more who would say so
+            log.warning("rollout %s is not kept: %s", name, error, extra={"code": error.code})
+            raise
         finally:
             self._storing.discard(name)
         if request.stored is None:
@@ -183,21 +190,29 @@ class Rollouts:
 
     async def stream(self, requests: list[Request]) -> AsyncGenerator[tuple[Rollout, bytes], None]:
         """Rollouts in the order they finish. Leaving the iteration takes the unfinished back that nobody waits for."""
-        names: dict[asyncio.Task[Play], str] = {}
+        asked: dict[asyncio.Task[Play], Request] = {}
         tasks: set[asyncio.Task[Play]] = set()
         try:
             for request in requests:
                 task = self.start(request)
-                names[task] = request.options.rollout_id
+                asked[task] = request
                 tasks.add(task)
             while tasks:
                 done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    play = task.result()
+                    play = self._result(task, asked[task])
                     yield play.rollout, play.blob
         finally:
             for task in tasks:
-                self._leave(names[task])
+                if not task.done():  # one that has ended is waited for by nobody, and its id may begin anew
+                    self._leave(asked[task].options.rollout_id)
+
+    def _result(self, task: asyncio.Task[Play], request: Request) -> Play:
+        """What a rollout came to; where it could not be looked up or kept, that is its outcome, and of it alone."""
+        try:
+            return task.result()
+        except PalaestraError as error:
+            return self._player.unkept(request.row, request.task, request.options, error)
 
     def cancel(self, run_id: str | None, rollout_ids: list[str]) -> int:
         """Take rollouts back; returns how many were under way. They end as `cancelled` and are stored."""

@@ -253,6 +253,10 @@ class Usage(msgspec.Struct, kw_only=True):
     user_turns: int = 0
 
 
+NOT_KEPT = "store"
+"""The stage at which a rollout fails that was played and could not be kept."""
+
+
 class Rollout(msgspec.Struct, kw_only=True):
     """One played task: text plane, verdict and outcome; the token plane lies beside it (`TraceInfo`)."""
 
@@ -284,6 +288,11 @@ class Rollout(msgspec.Struct, kw_only=True):
     def reward(self) -> float | None:
         """The verdict's reward, or None where there is no verdict. Never a made-up number."""
         return None if self.verdict is None else self.verdict.reward
+
+    @property
+    def kept(self) -> bool:
+        """False where the store refused it: nobody will find it there, and its id may be played again."""
+        return self.error is None or self.error.stage != NOT_KEPT
 
 
 class Group(msgspec.Struct, kw_only=True):

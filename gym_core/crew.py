@@ -227,17 +227,23 @@ class Crew:
 
     async def _start_one(self) -> None:
         worker = await self._nursery.worker()
-        said: Said = ("ready",)
         if worker is None:
-            worker = await Worker.launch(self._lost)
+            try:
+                worker = await Worker.launch(self._lost)
+            except OSError as error:  # no descriptors or processes left
+                self._cannot_start(str(error))
+                return
             said = await self._greeting(worker)
-        if said[0] == "ready":
-            self._broken, self._broken_until = None, 0.0
-            self._alive.add(worker)
-            self._offer(worker)
-            return
-        self._discard(worker)
-        how = worker.ending() if said is DIED else f"it said {said[0]!r}"
+            if said[0] != "ready":
+                self._discard(worker)
+                self._cannot_start(worker.ending() if said is DIED else f"it said {said[0]!r}")
+                return
+        self._broken, self._broken_until = None, 0.0
+        self._alive.add(worker)
+        self._offer(worker)
+
+    def _cannot_start(self, how: str) -> None:
+        """Calls fail at once for a while, those that wait too where no worker is left for them."""
         self._broken = EnvironmentFault(f"no worker process can start: {how}")
         self._broken_until = time.monotonic() + RETRY_START_S
         log.error(self._broken.message)

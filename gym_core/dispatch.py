@@ -11,7 +11,7 @@ import msgspec
 from gym_core.environment import CallRecord, Environment, Session
 from gym_core.errors import PalaestraError
 from gym_core.host import settle
-from gym_core.tools import RESERVED_NAMES, ToolFault, ToolSpec
+from gym_core.tools import RESERVED_NAMES, UNREADABLE, ToolFault, ToolSpec
 
 log = logging.getLogger("palaestra.tools")
 
@@ -40,15 +40,15 @@ def _listed(session: Session, name: str) -> bool:
     return any(isinstance(item, dict) and item.get("name") == name for item in listed)
 
 
-async def _answered(environment: Environment, session: Session, name: str, arguments: str | bytes) -> Any:
-    """What `answer` says in a tool's place. Raises `ToolFault` for tools that are not the row's, and bad arguments."""
+def _arguments_of(session: Session, name: str, arguments: str | bytes) -> dict[str, Any]:
+    """Those of a tool that `answer` stands for. Raises `ToolFault` for tools that are not the row's, and bad ones."""
     if name in RESERVED_NAMES or not _listed(session, name):
         raise ToolFault(f"error: no tool is called {name!r} here")
     try:
-        given = msgspec.json.decode(arguments or b"{}", type=dict[str, Any])
-    except msgspec.DecodeError as error:
+        given: dict[str, Any] = msgspec.json.decode(arguments or b"{}", type=dict[str, Any])
+    except UNREADABLE as error:
         raise ToolFault(f"the arguments of {name} are no JSON object: {error}") from None
-    return await settle(environment.answer(session, name, given))
+    return given
 
 
 async def call_tool(environment: Environment, session: Session, name: str, arguments: str | bytes) -> ToolAnswer:
@@ -59,8 +59,8 @@ async def call_tool(environment: Environment, session: Session, name: str, argum
     given: dict[str, Any] = {}
     try:
         if environment.overrides("answer") and environment.answers(session.task):
-            value = await _answered(environment, session, name, arguments)
-            given = _object(arguments)
+            given = _arguments_of(session, name, arguments)
+            value = await settle(environment.answer(session, name, given))
         else:
             spec = declared(environment, session, name)
             if spec is None:
@@ -89,6 +89,6 @@ def _object(arguments: str | bytes) -> dict[str, Any]:
     """Arguments that did not fit, as far as they are an object; for the record only."""
     try:
         found = msgspec.json.decode(arguments)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}

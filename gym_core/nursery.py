@@ -135,7 +135,11 @@ class Nursery:
 
     async def _open(self) -> Worker | None:
         """The first one, which has loaded nothing; None where it does not start."""
-        opened = await Worker.launch(self._on_lost, nursery=True)
+        try:
+            opened = await Worker.launch(self._on_lost, nursery=True)
+        except OSError as error:
+            log.warning("no process that workers are copied from can start: %s", error)
+            return None
         return opened if await self._greeted(opened) else None
 
     async def _load(self, pool: WorkerPool) -> bool:
@@ -159,16 +163,17 @@ class Nursery:
         copied = await self._copy()
         if copied is None:
             return None
+        before: Worker | None = copied
         try:
             said = await copied.answer(order, STARTUP_TIMEOUT_S)
+            if said[0] == "ok" and not said[1].obstacle:
+                copied.loaded |= {spec} - {""}
+                async with self._copying:  # whoever is copying the one before gets that copy first
+                    before, self._mother = self._mother, copied
         except asyncio.CancelledError:
             self._discard(copied)
             await copied.dead.wait()
             raise
-        before: Worker | None = copied
-        if said[0] == "ok" and not said[1].obstacle:
-            copied.loaded |= {spec} - {""}
-            before, self._mother = self._mother, copied
         if before is not None:
             self._discard(before)
         return said
@@ -193,11 +198,16 @@ class Nursery:
                 if isinstance(error, asyncio.CancelledError):
                     raise
                 return None
-        if isinstance(made, Worker):
-            return made if await self._greeted(made) else None
+            except OSError as error:  # no descriptors left: perhaps there are some next time
+                log.warning("no worker can be copied now: %s", error)
+                return None
+            if isinstance(made, Worker):  # until it has greeted, it dies with the group of the nursery
+                return made if await self._greeted(made) else None
         if made[0] == "raised":
             log.warning("workers load for themselves from now on, no copy can be made: %s", made[2])
-            self.possible, self._mother = False, None
+            self.possible = False
+        if mother is self._mother:  # gone, perhaps before it was the nursery
+            self._mother = None
             self._discard(mother)
         return None
 

@@ -23,6 +23,7 @@ from aiohttp import web
 
 from gym_core import auth, headers, telemetry
 from gym_core.access import ADMIN, Access
+from gym_core.connection import Runner
 from gym_core.errors import BadRequest, Conflict, PalaestraError, misfit
 from gym_core.loop_lag import LoopLag
 from gym_core.middleware import Door, ErrorBody, echo_trace
@@ -189,8 +190,9 @@ async def start(
     """
     harden(app, "server", token)
     auth.require_token_beyond_loopback(host, app[DOOR].access)
-    runner = web.AppRunner(
+    runner = Runner(
         app,
+        app[DOOR],
         access_log=None,
         handler_cancellation=cancel_on_disconnect,
         shutdown_timeout=grace_s * 0.6,

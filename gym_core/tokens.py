@@ -182,9 +182,8 @@ def _joined_experts(parts: list[TokenTrace]) -> np.ndarray | None:
     if len(shapes) > 1:
         raise ValueError(f"segments of one trace tell experts of different shapes: {sorted(shapes)}")
     [shape] = shapes
-    blank = [np.full((len(part), *shape), -1, np.int16) for part in parts]
-    told = [part.routed_experts for part in parts]
-    return np.concatenate([empty if own is None else own for own, empty in zip(told, blank, strict=True)])
+    told = [(len(part), part.routed_experts) for part in parts]
+    return np.concatenate([np.full((n, *shape), -1, np.int16) if own is None else own for n, own in told])
 
 
 def _decode_segment(data: memoryview) -> TokenTrace:

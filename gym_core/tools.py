@@ -46,6 +46,9 @@ RESERVED_NAMES = frozenset(
 )
 """Routes of the environment service: a tool may not take them, and a model that calls them gets a tool error."""
 
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What comes of JSON that a policy wrote and that is none: broken, not UTF-8, or nested thousands deep."""
+
 SESSION_PARAMETER = "session"
 _ARGUMENT_LINE = re.compile(r"^(\s{2,})(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
@@ -96,7 +99,7 @@ class ToolSpec:
             parsed = msgspec.json.decode(arguments or b"{}", type=self.arguments)
         except msgspec.ValidationError as error:
             raise ToolFault(f"invalid arguments for {self.name}: {error}") from None
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise ToolFault(f"the arguments of {self.name} are not JSON: {error}") from None
         return {name: getattr(parsed, name) for name in self.arguments.__struct_fields__}
 

@@ -30,9 +30,20 @@ class AppHost:
 
     def __init__(self, build: Callable[[], web.Application], port: int = 0, ready_s: float = START_TIMEOUT_S) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name=type(self).__name__, daemon=True)
         self._thread.start()
-        self._served: Served = self._run(self._start(build, port), ready_s)
+        try:
+            self._served: Served = self._run(self._start(build, port), ready_s)
+        except BaseException:
+            self._loop.call_soon_threadsafe(self._loop.stop)  # nobody waits: what it builds may take its time
+            raise
+
+    def _run_loop(self) -> None:
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(_cancel_the_rest())
+        finally:
+            self._loop.close()
 
     @staticmethod
     async def _start(build: Callable[[], web.Application], port: int) -> Served:
@@ -54,7 +65,13 @@ class AppHost:
         self._run(self._served.close(), START_TIMEOUT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._loop.close()
+
+
+async def _cancel_the_rest() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 class EnvironmentHost(AppHost):

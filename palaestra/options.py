@@ -56,20 +56,21 @@ def print_table(columns: Sequence[str], rows: Sequence[dict[str, Any]], title: s
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.padding = (0, 1, 0, 0)
     for number, column in enumerate(columns):
         numeric = all(isinstance(row.get(column), int | float) for row in rows) and bool(rows)
         justify: Literal["left", "right"] = "right" if numeric else "left"
-        table.add_column(column.replace("_", " "), justify=justify, overflow="fold", no_wrap=number == 0)
+        table.add_column(Text(column.replace("_", " ")), justify=justify, overflow="fold", no_wrap=number == 0)
     for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+        table.add_row(*(Text(_cell(row.get(column))) for column in columns))  # as it is: no markup, whatever it holds
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPED_WIDTH
     if title:  # above the table, not in it: a title in a table breaks at the table's width
-        console.print(title, style="italic", highlight=False)
+        console.print(Text(title, style="italic"), soft_wrap=True)
     console.print(table if rows else "(none)")
 
 

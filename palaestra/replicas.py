@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gym_core.errors import PalaestraError, Unavailable
 from palaestra.policies import READY_S
 from palaestra.processes import ServiceProcess, start_service
 
@@ -77,13 +78,22 @@ def placed_app(placement: Placement, count: int, settings: PolicyConfig, *, publ
     from palaestra.placed import PolicyHost
     from policy_server.replicas.router import Router
 
-    async def spawn(number: int) -> _Actor:
+    async def place(number: int) -> _Actor:
         handle = await placement.place_apart(f"policy-{number}", PolicyHost, settings)
         try:
             return _Actor(handle, str(await handle.call("url")))
         except BaseException:
             handle.kill()
             raise
+
+    async def spawn(number: int) -> _Actor:
+        try:
+            return await place(number)
+        except PalaestraError:
+            raise
+        except Exception as error:  # of the factory or of Ray: to whoever keeps replicas a start that is tried again
+            what = f"replica {number} could not be placed: {type(error).__name__}: {error}"
+            raise Unavailable(what, stage="place", server="policy") from error
 
     router = Router(count, spawn, token=own_token(), publish_s=publish_s, health_s=HEALTH_S)
     return router.app(Access.configured())

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from gym_core.errors import BadRequest
-from trainer.config import Recipe
+from trainer.config import Recipe, parse_recipe
 
 
 class RunFolder:
@@ -95,11 +95,18 @@ class RunFolder:
 
 def unfinished(runs_dir: Path, recipe: Recipe) -> Path | None:
     """The newest run of this very recipe that has no summary yet."""
-    wanted = msgspec.to_builtins(recipe)
     for path in sorted(runs_dir.glob(f"{recipe.name}-{recipe.arm}-s{recipe.seed}-*/recipe.json"), reverse=True):
-        if msgspec.json.decode(path.read_bytes()) == wanted:
+        if _recipe_in(path) == recipe:
             return None if (path.parent / "summary.json").is_file() else path.parent
     return None
+
+
+def _recipe_in(path: Path) -> Recipe | None:
+    """A run's recipe, keys that are newer than the run as they are by default; None where it is none of today."""
+    try:
+        return parse_recipe(msgspec.json.decode(path.read_bytes()), str(path))
+    except BadRequest:
+        return None
 
 
 def grpo_cpu_seconds(runs_dir: Path, recipe: Recipe) -> float | None:

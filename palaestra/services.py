@@ -50,8 +50,16 @@ class Services(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.policy and not self.shared:
             raise ValueError("`policy` needs a `shared` folder, through which it gets its weights")
         for name in ("environments", "agent", "policy"):
-            if getattr(self, name) and not getattr(self, name).startswith(("http://", "https://")):
+            if getattr(self, name) and not _is_address(getattr(self, name)):
                 raise ValueError(f"`{name}` is an address such as http://{name}:8000, not {getattr(self, name)!r}")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        return False
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +78,7 @@ async def num_addresses(url: str) -> int:
     ask = asyncio.get_running_loop().getaddrinfo
     try:
         found = await ask(parts.hostname, parts.port, family=socket.AF_INET, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # nobody has that name, or nobody can
         return 1
     return min(len({address for *_, address in found}), MOST_STREAMS)
 

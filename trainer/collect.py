@@ -1,7 +1,8 @@
 """Rollouts from the agent server: rows out, a stream of frames back, groups of opened traces at the end.
 
 A group is known by the id we gave it, never inferred. A member that failed is kept with its outcome and counted, but
-it has no reward and no sample: it is dropped, not retried and not scored.
+it has no reward and no sample: it is dropped, not retried and not scored. One that the agent server's store refused is
+left out of its group, as if it had never come: a resumed run could not find it again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 
 from gym_core.client import Client
-from gym_core.contracts import RUN_KEY, RunOptions, Sampling
+from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Sampling
 from gym_core.errors import PalaestraError, PolicyFault, RemoteError
 from gym_core.seeds import derive
 from trainer.played import Played, PlayedGroup, open_frame
@@ -87,13 +88,13 @@ class AgentPool:
                     labels={"purpose": purpose},
                 )
                 asked.append({**row, RUN_KEY: msgspec.to_builtins(options)})
-        for played in await self._play(asked, recalled):
-            group = groups.get(played.rollout.group_id)
-            if group is not None:
-                group.members.append(played)
+        answers = [one for one in await self._play(asked, recalled) if one.rollout.group_id in groups]
+        for played in answers:
+            if played.rollout.kept:
+                groups[played.rollout.group_id].members.append(played)
         for group in groups.values():
             group.members.sort(key=lambda member: member.rollout.repeat)
-        _refuse_total_failure(list(groups.values()), len(rows) * repeats)
+        _refuse_total_failure([played.rollout for played in answers], len(rows) * repeats)
         return list(groups.values())
 
     async def _play(self, rows: list[Row], recalled: Recall | None) -> list[Played]:
@@ -126,8 +127,7 @@ class AgentPool:
             return [open_frame(head, blob) async for head, blob in frames]
 
 
-def _refuse_total_failure(groups: list[PlayedGroup], num_asked: int) -> None:
-    members = [member.rollout for group in groups for member in group.members]
+def _refuse_total_failure(members: list[Rollout], num_asked: int) -> None:
     if num_asked == 0 or any(rollout.outcome.trainable for rollout in members):
         return
     errors = [rollout.error for rollout in members if rollout.error is not None]

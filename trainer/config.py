@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,6 +91,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     checkpoint_every: int = 10
 
     def __post_init__(self) -> None:
+        _require_finite(msgspec.to_builtins(self))
         require_positive(self, "vocab_size", "keep_checkpoints", "checkpoint_every")
         if min(self.retries, self.environment_actors) < 0:
             raise ValueError(
@@ -112,6 +114,17 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """`grpo` as the learner applies it: with overlap its gate is the overlap's."""
         gate = max(self.overlap.gate, self.grpo.mismatch_gate) if self.overlap.steps else self.grpo.mismatch_gate
         return msgspec.structs.replace(self.grpo, mismatch_gate=gate)
+
+
+def _require_finite(table: Mapping[str, Any], prefix: str = "") -> None:
+    """Raises ValueError naming one of TOML's `inf` and `nan`: a run keeps its recipe as JSON, which has neither."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            _require_finite(value, f"{prefix}{key}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(
+                f"`{prefix}{key}` is {value}; it has to be a finite number, a large one where none is meant"
+            )
 
 
 def find_recipe(name: str) -> Path:

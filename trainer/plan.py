@@ -113,7 +113,7 @@ def plan(recipe: Recipe, gpus: int, gpu: str = "h200", given: Assumptions | None
         gpus=gpus,
         gpu=gpu,
         layout={"dp": layout.dp, "ep": layout.ep, "tp": layout.tp, "cp": layout.cp, "world": layout.world},
-        policy={"engine": recipe.policy.engine, "tp": recipe.policy.tp, "replicas": gpus // recipe.policy.tp},
+        policy={"engine": recipe.policy.engine, "tp": recipe.policy.tp, "replicas": replicas_of(recipe, gpus)},
         fits=not problems,
         problems=problems,
         memory_gib={name: round(amount / GIB, 3) for name, amount in held.items()},
@@ -122,6 +122,19 @@ def plan(recipe: Recipe, gpus: int, gpu: str = "h200", given: Assumptions | None
         tokens_per_gpu_second=round(sum(tokens.values()) / seconds["total"] / gpus, 2),
         assumptions=assumed,
     )
+
+
+def replicas_of(recipe: Recipe, gpus: int) -> int:
+    """How many policy servers sample: those that the recipe asks for, or with one, the default, as many as there is
+    room for. Raises BadRequest where there is no room for as many."""
+    room = gpus // recipe.policy.tp
+    if recipe.policy.replicas > room:
+        raise BadRequest(
+            f"{recipe.policy.replicas} replicas of {recipe.policy.tp} GPUs each are more than {gpus} GPUs hold",
+            field="policy.replicas",
+            hint=f"--set policy.replicas={room}, or fewer; 1 takes as many as there is room for",
+        )
+    return recipe.policy.replicas if recipe.policy.replicas > 1 else room
 
 
 def spread(recipe: Recipe, config: HybridConfig, gpus: int) -> Layout:
@@ -239,7 +252,7 @@ def _generate_s(
 ) -> float:
     """Seconds until the last sample of the batch is whole."""
     batch = recipe.grpo.prompts_per_step * recipe.grpo.group_size
-    replicas = gpus // recipe.policy.tp
+    replicas = replicas_of(recipe, gpus)
     each = math.ceil(batch / replicas)
     mean_length = assumed.mean_prompt + assumed.mean_output // 2
     room = max(1, int(held["policy_states"] // _sample_bytes(recipe, config, mean_length)))
@@ -251,7 +264,8 @@ def _generate_s(
     decode += tail * decode_bytes(config, 1, recipe.grpo.max_output_tokens) / rate
     active = config.count_parameters().active
     prompts = recipe.grpo.prompts_per_step * assumed.mean_prompt  # the siblings of a group share one prompt's states
-    return decode + 2 * active * prompts / (gpus * chip.flops * assumed.prefill_mfu)
+    sampling = replicas * recipe.policy.tp
+    return decode + 2 * active * prompts / (sampling * chip.flops * assumed.prefill_mfu)
 
 
 def decode_bytes(config: HybridConfig, batch: int, length: int) -> float:

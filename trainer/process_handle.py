@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import pickle
 import signal
 import traceback
 from collections.abc import Callable
@@ -53,7 +54,7 @@ class ProcessHandle:
         except (EOFError, ConnectionError, BrokenPipeError):
             self._process.join(ENDING_S)
             raise ActorDied(
-                f"the process {self.name} ended with {self._process.exitcode}", stage="learner", server="trainer"
+                f"the process {self.name} ended with {self._process.exitcode}", stage=self.name, server="trainer"
             ) from None
         if not done:
             raise answer
@@ -115,5 +116,15 @@ def _serve(connection: Connection) -> None:
                 answer = getattr(held, method)(*args, **kwargs)
             connection.send((True, answer))
         except Exception as error:  # the process boundary: what went wrong is the caller's to know
-            error.add_note(traceback.format_exc())
-            connection.send((False, error))
+            connection.send((False, _portable(error, traceback.format_exc())))
+
+
+def _portable(error: Exception, note: str) -> Exception:
+    """The error as it can be sent: another one in its words where its class cannot travel. It must not end the process,
+    and the object's state with it."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception as failure:  # whatever its class does when it is taken apart and put together
+        error = RuntimeError(f"{type(error).__qualname__}: {error} (it cannot be sent as it is: {failure})")
+    error.add_note(note)
+    return error

@@ -59,9 +59,10 @@ class RayHandle:
         try:
             return await asyncio.wait_for(_as_future(reference), self._timeout_s)
         except ray.exceptions.RayTaskError as error:
-            cause = error.cause if isinstance(error.cause, Exception) else error
-            raise cause from error
+            raise _raised(error) from error
         except ray.exceptions.RayActorError as error:
+            if error.args and isinstance(failed := error.args[0], ray.exceptions.RayTaskError):
+                raise _raised(failed) from error  # what its factory raised, as everywhere else
             raise ActorDied(
                 f"the actor {self.name} died during `{what}`: {str(error).splitlines()[0]}",
                 stage=what,
@@ -98,6 +99,11 @@ class RayHandle:
 
     async def close(self) -> None:
         self.kill()
+
+
+def _raised(error: Any) -> Exception:
+    """What a task raised there, where that could be sent here; else Ray's account of it."""
+    return error.cause if isinstance(error.cause, Exception) else error
 
 
 async def _as_future(reference: Any) -> Any:

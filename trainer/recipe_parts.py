@@ -19,8 +19,15 @@ Action = Literal["off", "truncate", "mask", "reject"]
 def require_positive(record: msgspec.Struct, *names: str) -> None:
     """Raises ValueError naming the first that is not."""
     for name in names:
-        if not getattr(record, name) > 0:
+        if not 0 < getattr(record, name) < math.inf:
             raise ValueError(f"`{name}` must be positive, not {getattr(record, name)}")
+
+
+def require_not_negative(record: msgspec.Struct, *names: str) -> None:
+    """As `require_positive`, with 0."""
+    for name in names:
+        if not 0 <= getattr(record, name) < math.inf:
+            raise ValueError(f"`{name}` is 0 or more, not {getattr(record, name)}")
 
 
 class EnvironmentMix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,8 +65,7 @@ class SftRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __post_init__(self) -> None:
         require_positive(self, "batch", "lr", "control_cpu_seconds")
-        if not 0.0 <= self.aux_loss_coef < float("inf"):
-            raise ValueError(f"`aux_loss_coef` must be a number from 0, not {self.aux_loss_coef}")
+        require_not_negative(self, "lessons", "steps", "warmup", "aux_loss_coef")
         if not 0.0 <= self.error_rate < 1.0:
             raise ValueError(f"`error_rate` is a share in [0, 1), not {self.error_rate}")
 
@@ -103,9 +109,9 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         require_positive(self, "prompts_per_step", "group_size", "minibatches", "lr", "grad_clip", "temperature")
         require_positive(self, "max_output_tokens", "tokens_per_microbatch", "curriculum_sigma")
-        if min(self.profile_repeats, self.plateau_patience, self.plateau_margin) < 0:
-            raise ValueError("`profile_repeats`, `plateau_patience` and `plateau_margin` are 0 or more")
-        if self.mismatch_gate < 1.0:
+        require_not_negative(self, "steps", "warmup", "expert_bias_rate")
+        require_not_negative(self, "profile_repeats", "plateau_patience", "plateau_margin")
+        if not self.mismatch_gate >= 1.0:
             raise ValueError(
                 f"`mismatch_gate` bounds a mean of exp|d|, which is never under 1, not {self.mismatch_gate}"
             )
@@ -208,5 +214,5 @@ class OverlapRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         if self.steps not in (0, 1):
             raise ValueError(f"`overlap.steps` is 0 or 1, not {self.steps}: tokens are one version old at most")
-        if self.gate < 1.0:
+        if not self.gate >= 1.0:
             raise ValueError(f"`gate` bounds a mean of exp|d|, which is never under 1, not {self.gate}")

@@ -38,7 +38,7 @@ class PolicyRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Who samples. `tp`: GPUs of one replica. `memory_share`: of each GPU, where learner and policy share them.
 
     `replicas`: policy servers behind one address, which keeps a rollout's turns together and outlives each of them;
-    `palaestra plan` makes as many as there are GPUs for.
+    `palaestra plan` takes 1 for as many as there are GPUs for.
     `deterministic`: each sample is computed by itself, so a run that was killed ends with the bits of one that was not.
     `max_length`: tokens of prompt and answer together; 0 for whatever the policy server takes by default.
     `transport`: how it gets new weights (`trainer/transports.py`); `auto` is memory of the process where both live in

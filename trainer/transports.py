@@ -161,7 +161,12 @@ def _body(head: dict[str, Any], handle: Any) -> Any:
     from model.weight_memory import open_memory
     from model.weight_stream import body_of
 
-    return body_of(msgspec.json.encode(head), open_memory(handle))
+    try:
+        memory = open_memory(handle)
+    except ValueError as error:
+        hint = "by HTTP the learner and the program that publishes are on one machine; start the program on that one"
+        raise BadRequest(str(error), field="policy.transport", hint=hint) from None
+    return body_of(msgspec.json.encode(head), memory)
 
 
 NAMES = ("in_process", "shared_memory", "http", "disk")

@@ -58,10 +58,10 @@ class Domain:
             "list": declared(
                 self.list, f"All {self.records} of a customer.", {person_field: ("string", f"The {person}.")}
             ),
-            "cancel": declared(self.cancel, f"Cancel a {record}.", {**record_id, **refund}),
-            "move": declared(self.move, f"Give a {record} another {self.date}.", {**record_id, **new_date, **fee}),
+            "cancel": declared(self.cancel, f"Cancel {one(record)}.", {**record_id, **refund}),
+            "move": declared(self.move, f"Give {one(record)} another {self.date}.", {**record_id, **new_date, **fee}),
             "change": declared(
-                self.change, f"Change the {self.option} of a {record}.", {**record_id, **new_option, **fee}
+                self.change, f"Change the {self.option} of {one(record)}.", {**record_id, **new_option, **fee}
             ),
             "transfer": declared(
                 "transfer_to_human",
@@ -69,6 +69,11 @@ class Domain:
                 {"reason": ("string", "Why, as the policy names it.", REASONS)},
             ),
         }
+
+
+def one(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 REASONS = ("complaint", "group", "invoice", "not_verified")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from environments.tool_call_pivot.domains import Domain
+from environments.tool_call_pivot.domains import Domain, one
 
 FULL_DAYS, HALF_DAYS = (10, 14, 21, 30), (2, 3, 5, 7)
 PERCENTS = (25, 50, 75)
@@ -70,7 +70,7 @@ def document(policy: Policy, domain: Domain, company: str, today: str) -> str:
     texts = _texts(policy, domain)
     lines = [f"{number}. {texts[name]}" for name, number in sorted(policy.numbers.items(), key=lambda pair: pair[1])]
     return (
-        f"You serve the customers of {company}, a {domain.trade}. Today is {today}. "
+        f"You serve the customers of {company}, {one(domain.trade)}. Today is {today}. "
         "In each turn you either call tools or send one message, never both.\n\nRules\n" + "\n".join(lines)
     )
 
@@ -86,7 +86,7 @@ def _texts(policy: Policy, domain: Domain) -> dict[str, str]:
             "missing and mention nothing else. If the customer cannot be verified, hand over (not_verified)."
         ),
         "lookup": (
-            f"Before you say anything about a {record} or change it, look it up with {domain.get}; several in one "
+            f"Before you say anything about {one(record)} or change it, look it up with {domain.get}; several in one "
             f"turn, one call each. If the customer names no id, or one that is not found, call {domain.list} instead, "
             "which shows all there is to know. What you have seen needs no second look."
         ),

@@ -114,6 +114,8 @@ def compile_layers(into: Path | None) -> None:
         made = [build.build(prebuilt.REAL)] if into is None else prebuilt.make(into)
     except build.NoLibrary as error:
         raise BadRequest(str(error), hint="models are computed without them too, small ones more slowly") from None
+    except OSError as error:
+        raise BadRequest(f"{into} cannot be written: {error.strerror}", field="into") from None
     for file in made:
         click.echo(f"{file}  {file.stat().st_size / 1e6:.1f} MB")
 

@@ -27,6 +27,7 @@ from gym_core.serve import DOOR, deadline_s, json_reply, read_json
 from gym_core.telemetry import Metrics
 from model.weight_memory import WeightMemory
 from policy_server.app import guard, openai_error
+from policy_server.replicas.engine_metrics import EngineMetrics
 from policy_server.replicas.pool import Pool, Process, Replica, Spawn, nobody, unless_gone
 from policy_server.replicas.together import Together
 from policy_server.weight_body import arriving, fill, read_head, require_fit
@@ -43,6 +44,7 @@ class Router:
     def __init__(self, count: int, spawn: Spawn, *, token: Token = None, publish_s: float = 60.0, **options: Any):
         self._together = Together(publish_s)
         self.pool = Pool(count, spawn, self._together.welcome, token=token, **options)
+        self._engines = EngineMetrics(self.pool)
         self._session: aiohttp.ClientSession | None = None
 
     def app(self, token: Access | str | None = None) -> web.Application:
@@ -54,11 +56,13 @@ class Router:
         app.router.add_post("/score", self.score)
         app.router.add_get("/version", self.version)
         app.router.add_get("/replicas", self.replicas)
+        app.router.add_get("/metrics", self.metrics)
         guard(app, token)
         app.router.add_route("*", "/{path:.+}", self.forward)
         app.on_startup.append(self._start)
         app.on_cleanup.append(self._close)
         _publish_stats(self.pool, app[DOOR].metrics)
+        app[DOOR].metrics.registry.register(self._engines)
         return app
 
     async def _start(self, _: web.Application) -> None:
@@ -167,6 +171,12 @@ class Router:
 
     async def version(self, request: web.Request) -> web.StreamResponse:
         return await self.forward(request)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """The router's own, and the engines' of all replicas as sums."""
+        await self._engines.read()
+        told = request.app[DOOR].metrics
+        return web.Response(body=told.text(), headers={"Content-Type": told.content_type})
 
     async def replicas(self, _: web.Request) -> web.Response:
         """Who is up, for people and tests."""

@@ -20,7 +20,7 @@ from agent_server.player import Player
 from agent_server.rollouts import Rollouts, read_request
 from gym_core.contracts import Outcome, Rollout
 from gym_core.errors import BadRequest, Conflict
-from gym_core.store import Store
+from gym_core.store import Store, StoreFault
 from gym_core.telemetry import Metrics
 
 ROW: dict[str, Any] = {"environment": "fake", "responses_create_params": {"input": "hi"}}
@@ -50,6 +50,12 @@ async def until(made: Any, name: str, value: float) -> None:
     async with asyncio.timeout(20):
         while f"\n{name} {value}" not in (await made.client.get("/metrics")).body.decode():
             await asyncio.sleep(0.01)
+
+
+async def some_turns() -> None:
+    """Of the loop: all that is ready runs."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("stays", ["/rollouts", "/run"])
@@ -107,6 +113,67 @@ async def test_what_another_server_has_kept_meanwhile_is_told(house: Any, tmp_pa
         policy.gate.set()
         assert await asking == theirs
         assert [kept async for kept, _ in store.iter_rollouts()] == [theirs]
+
+
+async def test_one_that_the_store_refuses_ends_alone(
+    house: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that is full for one of three: the batch goes on, and the one is told as what it is."""
+    keep = Store.put_rollout
+
+    async def full_for_r(store: Store, rollout: Rollout, *rest: Any) -> bool:
+        if rollout.rollout_id == "r":
+            raise StoreFault("No space left on device", hint="free some space and try again")
+        return await keep(store, rollout, *rest)
+
+    monkeypatch.setattr(Store, "put_rollout", full_for_r)
+    made = await house(FakePolicy([message("4")]))
+    told = {}
+    async for head, blob in made.client.stream("/rollouts", {"rows": [ROW, ONE, ROW]}):
+        rollout = msgspec.json.decode(head, type=Rollout)
+        told[rollout.rollout_id] = rollout, blob
+    lost, tokens = told.pop("r")
+    assert [rollout.outcome for rollout, _ in told.values()] == [Outcome.SCORED] * 2
+    assert (lost.outcome, lost.verdict, lost.traces, tokens) == (Outcome.ENV_ERROR, None, [], b"")
+    assert lost.run_id == "run" and not lost.kept and all(rollout.kept for rollout, _ in told.values())
+    assert lost.error is not None
+    assert (lost.error.code, lost.error.stage, lost.error.server) == ("store_fault", "store", "agent")
+    assert "rollout r is not kept" in caplog.text
+    with pytest.raises(StoreFault, match="No space left"):  # one that was asked for alone may simply be asked for again
+        await made.client.post_json("/run", ONE)
+    monkeypatch.undo()
+    assert (await made.client.post_json("/run", ONE))["outcome"] == "scored"
+
+
+async def test_a_stream_that_is_left_late_takes_nothing_from_the_next_of_that_id() -> None:
+    """It is left when `r` has ended but was not told; then two wait for `r`, begun anew, and one of them goes."""
+    gates = {"q": asyncio.Event(), "r": asyncio.Event()}
+
+    class Playing:
+        async def play(self, row: Any, task: Any, options: Any) -> Play:
+            name = options.rollout_id
+            await gates[name].wait()
+            rollout = Rollout(rollout_id=name, environment="fake", task_id=task.task_id, outcome=Outcome.SCORED)
+            return Play(task, row, options, rollout)
+
+    config = AgentConfig(environments={}, policy_url="http://127.0.0.1:1")
+    rollouts = Rollouts(config, cast(Player, Playing()), None, AgentMetrics(Metrics("agent")))
+    stream = rollouts.stream([read_request({**ROW, "palaestra": {"rollout_id": "q"}}), read_request(ONE)])
+    gates["q"].set()
+    assert (await anext(stream))[0].rollout_id == "q"
+    gates["r"].set()
+    await rollouts._tasks["r"]
+    await stream.aclose()
+    gates["r"].clear()
+    playing = rollouts.start(read_request(ONE))
+    leaving = rollouts.stream([read_request(ONE)])
+    waiting = asyncio.ensure_future(anext(leaving))
+    await some_turns()
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    await some_turns()
+    gates["r"].set()
+    assert (await playing).rollout.outcome is Outcome.SCORED
 
 
 async def test_an_id_of_another_task_that_is_under_way_is_refused(house: Any) -> None:

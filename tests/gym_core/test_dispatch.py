@@ -24,6 +24,8 @@ class Market(Environment):
     async def answer(self, session, name, arguments):
         if name == "haggle":
             raise ToolFault("no")
+        if name == "break":
+            raise LookupError("a bug")
         if name == "ask_elsewhere":
             raise EnvironmentFault("nobody there")
         return f"{name} {arguments} at {session.task['stall']}"
@@ -81,3 +83,24 @@ async def test_an_error_of_ours_passes_and_other_tasks_keep_their_tools():
         await called("ask_elsewhere", b"{}", session("ask_elsewhere", stall="3"))
     assert (await called("buy", b"{}", session("buy")))[0] == "fault"
     assert (await called("buy", b"{}", session("buy", stall="3"), Plain()))[0] == "fault"
+
+
+UNREADABLE = (b'{"a":' * 5000, b"[" * 5000, b'{"apples": "\xff"}', '{"apples": "\ud800"}', b"NaN")
+
+
+@pytest.mark.parametrize("arguments", UNREADABLE, ids=range(len(UNREADABLE)))
+@pytest.mark.parametrize("stall", [None, "3"])
+@pytest.mark.parametrize("name", ["weigh", "nobody"])
+async def test_arguments_that_are_no_json_are_the_policys_fault_and_not_ours(name, stall, arguments):
+    opened = session("weigh", stall=stall)
+    assert (await called(name, arguments, opened))[0] == "fault"
+    assert opened.calls[0].arguments == {}
+
+
+async def test_an_answer_that_breaks_is_recorded_with_what_was_asked():
+    opened = session("break", stall="3")
+    assert await called("break", b'{"a": 1}', opened) == (
+        "exception", "error: the tool break failed (LookupError)"
+    )  # fmt: skip
+    (record,) = opened.calls
+    assert (record.arguments, record.ok) == ({"a": 1}, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import pickle
 import signal
@@ -130,6 +131,74 @@ async def test_a_nursery_that_is_killed_takes_nobody_along_and_comes_back() -> N
         await pool.ready()
         assert (await pool.call("birth"))[0] in pool.pids
         assert nursery._mother is not None
+
+
+@copies
+async def test_who_is_being_served_by_a_nursery_that_another_replaces_gets_the_copy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with crew_of("Copied") as (pool,):
+        await pool.ready()
+        nursery, copy, answer = pool.crew._nursery, Worker.copy, Worker.answer
+        gate, asked, loaded = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def copy_late(mother: Worker, on_lost: Any) -> Any:
+            asked.set()
+            await gate.wait()
+            return await copy(mother, on_lost)
+
+        async def tell_when_loaded(worker: Worker, *order: Any) -> Any:
+            monkeypatch.setattr(Worker, "copy", copy_late)
+            await asked.wait()
+            said = await answer(worker, *order)
+            loaded.set()
+            return said
+
+        monkeypatch.setattr(Worker, "answer", tell_when_loaded)
+        WorkerPool(f"{SAMPLES}:Late", crew=pool.crew)  # the nursery has a copy of itself load it
+        await until(lambda: Worker.copy is copy_late)
+        copying = asyncio.ensure_future(nursery._copy())
+        await loaded.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gate.set()
+        copied = await copying
+        assert isinstance(copied, Worker)
+        pool.crew._discard(copied)
+        monkeypatch.undo()
+        await pool.ready()
+        assert nursery._mother is not None and len(nursery._mother.loaded) == 2
+
+
+@copies
+async def test_a_nursery_that_was_dead_before_it_was_one_is_given_up() -> None:
+    async with crew_of("Copied") as (pool,):
+        await pool.ready()
+        nursery = pool.crew._nursery
+        dead = nursery._mother
+        assert dead is not None
+        nursery._mother = None
+        os.kill(dead.process.pid, signal.SIGKILL)
+        await until(lambda: dead.dead.is_set())
+        nursery._mother = dead
+        (before,) = pool.pids
+        os.kill(before, signal.SIGKILL)
+        await until(lambda: pool.pids not in ([], [before]))
+        assert nursery._mother is not dead
+
+
+async def test_where_no_process_can_be_started_callers_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: Any, **__: Any) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    async with crew_of("Copied", queue_timeout_s=60) as (pool,):
+        with monkeypatch.context() as patched:
+            patched.setattr("subprocess.Popen", none_left)
+            async with asyncio.timeout(20):
+                with pytest.raises(EnvironmentFault, match=r"can start: .*temporarily unavailable"):
+                    await pool.call("birth")
+        pool.crew._broken_until = 0.0
+        assert len(await pool.call("birth")) == 2
 
 
 @copies

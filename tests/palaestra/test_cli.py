@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,3 +84,14 @@ def test_a_table_cuts_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert f"{run_id}  {'x' * 80}" in capsys.readouterr().out, "a pipe has room for 120"
     print_table(["run_id"], [])
     assert capsys.readouterr().out == "(none)\n"
+
+
+def test_a_table_shows_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[dict[str, Any]] = [
+        {"message": "[/] is no number", "kind": "list[int]"},
+        {"message": "x", "kind": ["[red]a", "b"]},
+    ]
+    print_table(["message", "kind"], rows, title="2 refused in [x].jsonl, a name that is longer than the table is wide")
+    told = capsys.readouterr().out
+    assert "[/] is no number" in told and "list[int]" in told and "[red]a, b" in told
+    assert told.splitlines()[0] == "2 refused in [x].jsonl, a name that is longer than the table is wide"

@@ -102,6 +102,10 @@ def test_compile_says_what_it_made_and_what_is_missing(tmp_path: Path, monkeypat
     assert str(tmp_path / "cache") in run("compile")
     lines = run("compile", "--into", str(tmp_path / "made")).splitlines()
     assert {Path(line.split()[0]) for line in lines} == set((tmp_path / "made").iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(BadRequest, match="file/below cannot be written: Not a directory") as caught:
+        run("compile", "--into", str(tmp_path / "file" / "below"))
+    assert caught.value.field == "into"
     monkeypatch.setattr(build.shutil, "which", lambda name: None)
     build.compiler.cache_clear()
     try:

@@ -47,6 +47,8 @@ class Placed:
     async def call(self, method: str) -> str:
         if not self.url:
             raise Unavailable("it ended while it read its checkpoint")
+        if self.url == "odd":
+            raise KeyError("a tensor that nobody knows")
         return str(getattr(self, method))
 
     def kill(self) -> None:
@@ -81,16 +83,16 @@ async def test_a_placed_replica_that_ends_is_placed_again_under_its_name() -> No
     policy.router.add_get("/healthz", say)
     policy.router.add_get("/version", say)
     async with await start(policy) as one:
-        places = Places(one.url, one.url, "", one.url)  # the third ends before it has an address
+        places = Places(one.url, one.url, "", "odd", one.url)  # two of them end before they have an address
         async with await start(served(places, 2)) as router, Client(router.url) as client:
             places.placed["policy-1"][0].kill()
             async with asyncio.timeout(60):
                 rows: list[dict[str, Any]] = []
-                while not rows or [row["restarts"] for row in rows] != [0, 2] or not all(row["up"] for row in rows):
+                while not rows or [row["restarts"] for row in rows] != [0, 3] or not all(row["up"] for row in rows):
                     await asyncio.sleep(0.02)
                     rows = await client.get_json("/replicas")
             assert await client.get_json("/version") == {"status": "ok"}
-            assert {name: len(made) for name, made in places.placed.items()} == {"policy-0": 1, "policy-1": 3}
+            assert {name: len(made) for name, made in places.placed.items()} == {"policy-0": 1, "policy-1": 4}
         assert all(each.gone.is_set() for made in places.placed.values() for each in made), "they end with the router"
 
 
@@ -99,6 +101,8 @@ async def test_replicas_that_cannot_start_are_the_error_of_whoever_starts_them()
     with pytest.raises(Unavailable, match="while it read its checkpoint"):
         await start(served(places, 2))
     assert all(each.gone.is_set() for made in places.placed.values() for each in made)
+    with pytest.raises(Unavailable, match="replica 0 could not be placed: KeyError: 'a tensor that nobody knows'"):
+        await start(served(Places("odd"), 1))
 
 
 @pytest.mark.slow

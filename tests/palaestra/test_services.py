@@ -39,6 +39,9 @@ ROOT = Path(__file__).parents[2]
         ({"agent": "http://a"}, "without the `policy` and the `environments`"),
         ({"policy": "http://p"}, "`shared` folder"),
         ({"environments": "environments:8200"}, "is an address such as http://environments:8000"),
+        ({"environments": "http://"}, "is an address such as http://environments:8000"),
+        ({"environments": "http://here:port"}, "is an address such as http://environments:8000"),
+        ({"environments": "http://[::1:8200"}, "is an address such as http://environments:8000"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(given: dict[str, str], why: str) -> None:
@@ -188,6 +191,13 @@ def test_the_newest_unfinished_run_of_the_very_recipe_is_gone_on_with(tmp_path: 
     assert unfinished(tmp_path, recipe) is None
     folder = RunFolder.create(tmp_path, recipe)
     assert unfinished(tmp_path, recipe) == folder.path
+    saved = folder.read_json("recipe.json")
+    del saved["policy"]["replicas"]
+    folder.write_json("recipe.json", saved)
+    assert unfinished(tmp_path, recipe) == folder.path, "a run from before there were replicas has one"
+    folder.write_json("recipe.json", saved | {"of_tomorrow": 1})
+    assert unfinished(tmp_path, recipe) is None
+    folder.write_json("recipe.json", saved)
     folder.write_json("summary.json", {})
     assert unfinished(tmp_path, recipe) is None
 
@@ -201,3 +211,8 @@ async def test_a_name_stands_for_as_many_servers_as_it_has_addresses(monkeypatch
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", addresses)
     assert await num_addresses("http://agent:8100") == 2
     assert await num_addresses("http://nobody:8100") == await num_addresses("") == 1
+
+
+async def test_a_name_that_nobody_can_have_stands_for_one() -> None:
+    """Whoever asks there is told what is wrong with it."""
+    assert await num_addresses(f"http://{'a' * 64}:8100") == 1

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from gym_core.contracts import ErrorInfo, Outcome, Rollout, Sampling, TraceInfo, Verdict
 from gym_core.errors import DeadlineExceeded, PolicyFault, Unavailable
-from gym_core.tokens import FRAME_TYPE, NO_VERSION, TokenTrace, encode_segment, pack_frame
+from gym_core.tokens import FRAME_TYPE, NO_VERSION, TokenTrace, encode_segment, pack_frame, unpack_frame
 from trainer.collect import AgentPool
 
 ROWS = [{"task_id": "a", "environment": "maths", "extra": 1}, {"task_id": "b", "environment": "json"}]
@@ -105,6 +105,22 @@ async def test_a_failed_member_keeps_its_outcome_and_a_lost_one_is_missing(conne
     (group,) = await pool(client).run(ROWS[:1], repeats=3, step=0, sampling=Sampling())
     assert [m.rollout.outcome for m in group.members] == [Outcome.SCORED, Outcome.ENV_ERROR]
     assert group.members[1].rollout.reward is None
+
+
+def not_kept(row: dict) -> bytes:
+    (head, _) = unpack_frame(played(row, Outcome.ENV_ERROR))
+    error = ErrorInfo(code="store_fault", message="No space left on device", stage="store")
+    rollout = msgspec.structs.replace(msgspec.json.decode(head, type=Rollout), error=error, traces=[])
+    return pack_frame(msgspec.json.encode(rollout), b"")
+
+
+async def test_one_that_the_store_refused_is_lost_for_a_resumed_run_would_not_find_it(connect) -> None:
+    client = await connect(agent(lambda rows: [played(rows[0]), not_kept(rows[1])]))
+    (group,) = await pool(client).run(ROWS[:1], repeats=2, step=0, sampling=Sampling())
+    assert [m.rollout.outcome for m in group.members] == [Outcome.SCORED]
+    client = await connect(agent(lambda rows: [not_kept(row) for row in rows]))
+    with pytest.raises(PolicyFault, match=r"none of 4 rollouts was scored.*No space left"):
+        await pool(client).run(ROWS, repeats=2, step=0, sampling=Sampling())
 
 
 async def test_a_stranger_s_rollout_is_not_taken(connect) -> None:

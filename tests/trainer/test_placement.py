@@ -11,6 +11,8 @@ from trainer.placement import ActorDied, LocalPlacement, Placement
 
 class Counter:
     def __init__(self, start: int) -> None:
+        if start < 0:
+            raise BadRequest("no counter begins under 0", field="start")
         self.value, self.threads = start, {threading.get_ident()}
 
     def add(self, amount: int, *, times: int = 1) -> int:
@@ -109,6 +111,9 @@ async def check_apart(placement: Placement) -> None:
     await placement.renew()
     await asyncio.wait_for(other.ended(), 60)
     assert await (await placement.place_apart("apart-1", Counter, 3)).call("add", 0) == 3
+    with pytest.raises(BadRequest, match="no counter begins under 0") as caught:
+        await placement.place_apart("apart-0", Counter, -1)
+    assert caught.value.field == "start"
     await placement.close()
 
 

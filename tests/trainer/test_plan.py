@@ -107,6 +107,7 @@ def test_a_microbatch_shorter_than_a_sample_is_a_problem() -> None:
         ({"layout.dp": 4}, 256, "h200", "layout", "exactly 32"),
         ({"layout.tp": 16}, 256, "h200", "layout", "n_groups 8"),
         ({"policy.tp": 3}, 256, "h200", "policy.tp", "does not divide 256"),
+        ({"policy.replicas": 65}, 256, "h200", "policy.replicas", "65 replicas of 4 GPUs each are more than 256"),
         ({}, 256, "h300", "gpu", "h300"),
     ],
 )
@@ -114,6 +115,15 @@ def test_what_cannot_be_planned(overrides: dict[str, Any], gpus: int, gpu: str, 
     with pytest.raises(BadRequest, match=said) as caught:
         plan(nano(**overrides), gpus, gpu)
     assert caught.value.field == field
+
+
+def test_so_many_replicas_sample_as_the_recipe_says() -> None:
+    """A quarter of them plays four times the samples each, and reads prompts on a quarter of the GPUs."""
+    most, few = plan(nano(), 256), plan(nano(**{"policy.replicas": 16}), 256)
+    assert (most.policy["replicas"], few.policy["replicas"]) == (64, 16)
+    assert plan(nano(**{"policy.replicas": 64}), 256).step_seconds == most.step_seconds
+    assert few.step_seconds["generate"] > most.step_seconds["generate"]
+    assert few.step_seconds["train"] == most.step_seconds["train"]
 
 
 def test_dp_takes_what_is_left() -> None:

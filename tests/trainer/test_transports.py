@@ -299,6 +299,12 @@ async def test_a_body_that_was_damaged_on_its_way_is_refused(
     assert engine.version == 0
 
 
+def test_a_body_of_memory_that_is_not_on_this_machine_says_who_has_to_be_where() -> None:
+    with pytest.raises(BadRequest, match="cannot be opened") as caught:
+        transports._body({}, Handle(os.getpid(), 10**6, 1, 8))
+    assert caught.value.field == "policy.transport" and "on one machine" in caught.value.hint
+
+
 async def aenumerate(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
     number = 0
     async for piece in pieces:

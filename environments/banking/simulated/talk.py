@@ -55,7 +55,8 @@ class Talk:
         return cls(scenario, settings, list(scenario.before))
 
     def transcript(self) -> str:
-        return "\n".join(f"[{who}] {text}" for who, text in self.lines)
+        """Only an entry begins at the margin: nobody writes a line that looks like another's."""
+        return "\n".join(f"[{who}] " + "\n    ".join(text.splitlines()) for who, text in self.lines)
 
     async def heard(self, text: str) -> str | None:
         """The customer's next words; None where it has left."""

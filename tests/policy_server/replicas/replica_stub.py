@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from gym_core.errors import BadRequest, Conflict
-from gym_core.serve import harden, json_reply, run
+from gym_core.serve import DOOR, harden, json_reply, run
 
 NUMBER, PARENT = int(sys.argv[1]), int(sys.argv[2])
 version = num_publications = 0
@@ -78,4 +78,7 @@ app.router.add_post("/v1/completions", completions)
 app.router.add_post("/weights", weights)
 app.router.add_post("/weights/body", weights_body)
 app.router.add_post("/score", score)
-run(harden(app, "stub"), parent_pid=PARENT)
+counts = harden(app, "stub")[DOOR].metrics
+counts.gauge("palaestra_policy_running", "Policy engine: running").set(NUMBER + 1)
+counts.read_counter("palaestra_policy_sampled_tokens", "Policy engine: sampled tokens").read(lambda: 10 * (NUMBER + 1))
+run(app, parent_pid=PARENT)

@@ -21,6 +21,7 @@ from gym_core.client import Client
 from gym_core.errors import BadRequest, Conflict, TooLarge, Unavailable
 from gym_core.serve import start
 from model.weight_memory import WeightMemory
+from policy_server.replicas import engine_metrics
 from policy_server.replicas.pool import Pool, Replica
 from policy_server.replicas.router import Router
 from policy_server.replicas.together import Together
@@ -96,6 +97,27 @@ async def test_turns_of_a_rollout_stay_together_and_rollouts_spread(client: Clie
     metrics = (await client.get("/metrics")).body.decode()
     assert 'palaestra_replica_up{replica="2"} 1.0' in metrics
     assert 'palaestra_replica_requests{replica="0"}' in metrics
+
+
+async def test_the_engines_metrics_are_summed_and_outlive_a_replica(
+    client: Client, router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """10 + 20 + 30 tokens; the second counted 20 before it ended, and as many after it had come back."""
+    monkeypatch.setattr(engine_metrics, "WITHIN_S", 60.0)
+
+    async def told() -> list[str]:
+        return [
+            line for line in (await client.get("/metrics")).text.splitlines() if line.startswith("palaestra_policy")
+        ]
+
+    assert await told() == ["palaestra_policy_sampled_tokens_total 60.0", "palaestra_policy_running 6.0"]
+    victim = router.pool.replicas[1]
+    victim.up = False
+    assert await told() == ["palaestra_policy_sampled_tokens_total 60.0", "palaestra_policy_running 4.0"]
+    victim.up = True
+    os.kill(pid(router, 1), signal.SIGKILL)
+    await until(lambda: victim.up and victim.num_restarts == 1)
+    assert await told() == ["palaestra_policy_sampled_tokens_total 80.0", "palaestra_policy_running 6.0"]
 
 
 async def test_a_killed_replica_loses_nothing_and_comes_back_with_the_current_weights(
