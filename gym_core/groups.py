@@ -26,16 +26,20 @@ class _Group:
     judging: bool = False
     judged: asyncio.Event = field(default_factory=asyncio.Event)
     timer: asyncio.TimerHandle | None = None
+    told: set[str] = field(default_factory=set)
 
 
 class Groups:
-    """The groups of one environment. A judged one is kept for as long again as its deadline, then forgotten."""
+    """The groups of one environment. A judged one is kept for as long again as its deadline, then forgotten: before
+    that only when there is no room left and all its members have been told."""
 
     def __init__(self, judge: Judge, deadline_s: float, capacity: int = 4096) -> None:
         self.deadline_s = deadline_s
         self.capacity = capacity
         self._judge = judge
         self._groups: dict[str, _Group] = {}
+        self._all_told: dict[str, None] = {}
+        """Groups whose every member has its verdict, the first to have them first."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -47,6 +51,8 @@ class Groups:
         loop = asyncio.get_running_loop()
         group = self._groups.get(group_id)
         if group is None:
+            if len(self._groups) >= self.capacity and self._all_told:
+                self._forget(next(iter(self._all_told)))
             if len(self._groups) >= self.capacity:
                 raise Busy(f"{self.capacity} groups are open already", retry_after_s=self.deadline_s)
             group = self._groups[group_id] = _Group(want, loop.time() + self.deadline_s)
@@ -72,6 +78,9 @@ class Groups:
                 await group.judged.wait()
         except TimeoutError:
             return self._pending(group_id, group)
+        group.told.add(rollout_id)
+        if len(group.told) == len(group.entries) and group_id in self._groups:
+            self._all_told[group_id] = None
         if group.error is not None:
             raise PalaestraError.from_info(group.error.info())
         verdict = group.verdicts[rollout_id]
@@ -93,6 +102,13 @@ class Groups:
                 group.error = EnvironmentFault("the environment was shut down before the group was judged")
                 group.judged.set()
         self._groups.clear()
+        self._all_told.clear()
+
+    def _forget(self, group_id: str) -> None:
+        self._all_told.pop(group_id, None)
+        group = self._groups.pop(group_id, None)
+        if group is not None and group.timer is not None:
+            group.timer.cancel()
 
     def _check(self, group_id: str, group: _Group, want: int, entry: GroupEntry) -> None:
         if want != group.want:
@@ -133,4 +149,4 @@ class Groups:
             group.error = error
         group.judged.set()
         loop = asyncio.get_running_loop()
-        group.timer = loop.call_later(self.deadline_s, self._groups.pop, group_id, None)
+        group.timer = loop.call_later(self.deadline_s, self._forget, group_id)

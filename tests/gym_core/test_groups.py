@@ -114,6 +114,20 @@ async def test_there_is_a_bound_on_open_groups() -> None:
     await groups.close()
 
 
+async def test_groups_that_have_been_told_make_room_and_others_do_not() -> None:
+    groups = Groups(Judge(), deadline_s=60, capacity=2)
+    groups.add("told", 1, entry("a"))
+    await groups.wait("told", "a", 5)
+    groups.add("half", 2, entry("a"))
+    groups.add("half", 2, entry("b"))
+    await groups.wait("half", "a", 5)
+    groups.add("new", 1, entry("c"))
+    with pytest.raises(UnknownName):
+        await groups.wait("told", "a", 5)
+    assert isinstance(await groups.wait("half", "b", 5), Verdict)
+    await groups.close()
+
+
 async def test_a_judged_group_is_forgotten_in_time() -> None:
     groups = Groups(Judge(), deadline_s=0.01)
     groups.add("g", 1, entry("a"))
