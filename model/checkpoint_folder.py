@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ SHARD_BYTES = 5_000_000_000
 
 def read_config(directory: Path) -> HybridConfig:
     """The config.json of a checkpoint. Raises FileNotFoundError, or ValueError that names file and field."""
-    return HybridConfig.from_hf(_read_json(directory / "config.json"))
+    return HybridConfig.from_hf(read_json(directory / "config.json"))
 
 
 def stored_tensors(directory: Path) -> dict[str, StoredTensor]:
@@ -133,7 +134,7 @@ def _shards(directory: Path) -> tuple[list[Path], dict[str, str]]:
         return [directory / WEIGHTS], {}
     if not (directory / INDEX).is_file():
         raise FileNotFoundError(f"{directory} has neither {WEIGHTS} nor {INDEX}")
-    weight_map = _read_json(directory / INDEX).get("weight_map")
+    weight_map = read_json(directory / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"{directory / INDEX} has no weight_map")
     names = sorted({str(name) for name in weight_map.values()})
@@ -146,7 +147,8 @@ def _shards(directory: Path) -> tuple[list[Path], dict[str, str]]:
     return [directory / name for name in names], weight_map
 
 
-def _read_json(file: Path) -> dict[str, object]:
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises FileNotFoundError, and ValueError that names the file."""
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist")
     try:

@@ -45,7 +45,11 @@ def main() -> int:
         return 2
     theorems = as_file(options.count)
     began = time.perf_counter()
-    said = run(folder, theorems + "\n" + "\n".join(FALSE) + "\n")
+    try:
+        said = run(folder, theorems + "\n" + "\n".join(FALSE) + "\n")
+    except subprocess.TimeoutExpired:
+        print(f"error: Lean was still at it after {LIMIT_S} s: try a smaller --count", file=sys.stderr)
+        return 2
     told = judged(said, theorems.count("\n") + 1)
     print(json.dumps({"theorems": theorems.count("namespace "), **told, "seconds": round(time.perf_counter() - began)}))
     if told["refused"] or told["false_refused"] < len(FALSE):

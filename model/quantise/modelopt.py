@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from model.checkpoint_folder import read_json
 from model.config import HybridConfig
 
 LEGACY = "hf_quant_config.json"
@@ -95,12 +96,4 @@ def _cache_is_fp8(found: Mapping[str, Any], file: Path) -> bool:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} must hold a JSON object")
-    return content
+    return read_json(file) if file.is_file() else {}
