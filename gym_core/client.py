@@ -20,11 +20,13 @@ import aiohttp
 import msgspec
 from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
+from yarl import URL
 
 from gym_core import headers as names
 from gym_core import telemetry, tracing
 from gym_core.auth import MASK
 from gym_core.errors import BadRequest, DeadlineExceeded, PalaestraError, RemoteError, Unavailable
+from gym_core.exchange import READ_BUFFER, SMALL_BODY, Exchange, Reply
 from gym_core.http_reply import Response, error_of
 from gym_core.tokens import FRAME_TYPE, FrameReader
 
@@ -294,8 +296,9 @@ class Client:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s),
                 headers={hdrs.ACCEPT_ENCODING: "identity"},
-                read_bufsize=1 << 18,
+                read_bufsize=READ_BUFFER,
             )
+            self._exchange = Exchange(URL(self.base_url), self._session)
         return self._session
 
     async def _once(self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline) -> Response:
@@ -310,19 +313,16 @@ class Client:
 
     async def _open(
         self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline
-    ) -> aiohttp.ClientResponse:
+    ) -> aiohttp.ClientResponse | Reply:
         """Send, and read status and headers. Every way to fail becomes a typed error here."""
         url = self.base_url + path
         left_s = end.left_s()
         try:
             async with asyncio.timeout(left_s):
-                return await self._pool().request(
-                    method,
-                    url,
-                    data=_stream(data),
-                    headers={**sent, names.DEADLINE: f"{left_s:.3f}"},
-                    allow_redirects=False,
-                )
+                session, sent = self._pool(), {**sent, names.DEADLINE: f"{left_s:.3f}"}
+                if method == hdrs.METH_POST and isinstance(data, bytes) and len(data) <= SMALL_BODY:
+                    return await self._exchange.post(url, data, sent)
+                return await session.request(method, url, data=_stream(data), headers=sent, allow_redirects=False)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _NeverSent(f"nobody answers at {url}: {_reason(error)}", hint="is the server running?") from None
         except aiohttp.InvalidURL:
@@ -330,8 +330,11 @@ class Client:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise end.explain(error, url) from None
 
-    async def _read(self, response: aiohttp.ClientResponse, end: _Deadline) -> Response:
+    async def _read(self, response: aiohttp.ClientResponse | Reply, end: _Deadline) -> Response:
         url = str(response.url)
+        content = response.content
+        if content.is_eof() and content.exception() is None and content.total_bytes <= MAX_UNPACKED_BYTES:
+            return Response(response.status, response.headers, content.read_nowait(), url)  # it came with its head
         try:
             async with asyncio.timeout(end.left_s()):
                 packed = hdrs.CONTENT_ENCODING in response.headers  # nobody asked for that: its length says nothing
@@ -344,7 +347,7 @@ class Client:
             raise end.explain(error, url) from None
         return Response(response.status, response.headers, body, url)
 
-    async def _chunk(self, response: aiohttp.ClientResponse, end: _Deadline, idle_s: float | None) -> bytes:
+    async def _chunk(self, response: aiohttp.ClientResponse | Reply, end: _Deadline, idle_s: float | None) -> bytes:
         left_s = end.left_s()
         try:
             async with asyncio.timeout(left_s if idle_s is None else min(left_s, idle_s)):
@@ -376,7 +379,7 @@ def _unquoted(body: bytes, sent: Mapping[str, str]) -> bytes:
     return body.replace(token.encode(), MASK.encode()) if token else body
 
 
-async def _read_bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse | Reply, most: int) -> bytes:
     body = bytearray()
     while chunk := await response.content.readany():
         body += chunk
