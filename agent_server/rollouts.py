@@ -9,7 +9,7 @@ as `env_error` of the stage `store`, without reward or tokens; the others of its
 from __future__ import annotations
 
 import asyncio
-import uuid
+import os
 from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -54,7 +54,7 @@ def read_request(row: Any) -> Request:
     _check_names(task, options)
     named = bool(options.rollout_id)
     if not named:
-        options = msgspec.structs.replace(options, rollout_id=uuid.uuid4().hex)
+        options = msgspec.structs.replace(options, rollout_id=os.urandom(16).hex())
     if "seed" not in given:
         # The same row asked twice is two samples of it, not one sample twice.
         options = msgspec.structs.replace(options, seed=derive(0, options.rollout_id))
@@ -114,7 +114,8 @@ class Rollouts:
                 _check_same_task(known.task.task_id, request)
         if self._store is not None:
             unknown = [one for one in requests if one.named and one.stored is None]
-            await asyncio.gather(*(self._look_up(self._store, one) for one in unknown))
+            if unknown:
+                await asyncio.gather(*(self._look_up(self._store, one) for one in unknown))
 
     @staticmethod
     async def _look_up(store: Store, request: Request) -> None:

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import random
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 from aiohttp import hdrs
-from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from gym_core import headers as names
@@ -28,6 +27,7 @@ from gym_core.auth import MASK
 from gym_core.errors import BadRequest, DeadlineExceeded, PalaestraError, RemoteError, Unavailable
 from gym_core.exchange import READ_BUFFER, SMALL_BODY, Exchange, Reply
 from gym_core.http_reply import Response, error_of
+from gym_core.pool import Connector
 from gym_core.tokens import FRAME_TYPE, FrameReader
 
 LARGE_BODY = 1 << 20
@@ -46,7 +46,6 @@ MAX_REPLY_BYTES = 1 << 30
 MAX_UNPACKED_BYTES = 64 << 20
 """The same for one that came compressed although we ask for none to be: a small bomb must stay small."""
 
-OPENING_AT_ONCE = 128
 CONNECT_TIMEOUT_S = 5.0
 """A peer that does not accept a connection within this time is unavailable."""
 
@@ -286,13 +285,13 @@ class Client:
         if trace := telemetry.trace_id.get():
             sent.setdefault(names.TRACE, trace)
         if idempotent and data is not None:
-            sent.setdefault(names.IDEMPOTENCY, secrets.token_hex(8))
+            sent.setdefault(names.IDEMPOTENCY, os.urandom(8).hex())
         return data, sent
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                connector=_Connector(limit=self._limit, keepalive_timeout=30.0),
+                connector=Connector(limit=self._limit, keepalive_timeout=30.0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s),
                 headers={hdrs.ACCEPT_ENCODING: "identity"},
@@ -359,18 +358,6 @@ class Client:
             raise DeadlineExceeded(f"{response.url} sent nothing for {quiet:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise end.explain(error, str(response.url)) from None
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Opens so many connections at a time: of thousands at once each would wait for all others, and time out."""
-
-    def __init__(self, *, limit: int, keepalive_timeout: float) -> None:
-        super().__init__(limit=limit, keepalive_timeout=keepalive_timeout)
-        self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
-
-    async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
-        async with self._opening:
-            return await super()._create_connection(*args, **options)
 
 
 def _unquoted(body: bytes, sent: Mapping[str, str]) -> bytes:

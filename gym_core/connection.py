@@ -55,6 +55,11 @@ class _Connection(RequestHandler):
         super().__init__(server, **options)
         self._door = door
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp asks for it after each piece that is read, and parses nothing once more, paused or not."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -1,4 +1,4 @@
-"""One request to a peer and its reply, on aiohttp's own connections, parser and writer, without a session's way to them.
+"""One request to a peer and its reply, on aiohttp's own connections, parser and writer, but without its session.
 
     head and body in one write ─▶ pooled connection ─▶ status, headers ─▶ body, read by whoever wants it
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
+from typing import cast
 
 import aiohttp
 from aiohttp import hdrs
@@ -77,8 +78,7 @@ class Exchange:
         self._timeout = session.timeout
         self._loop = asyncio.get_running_loop()
         self._target = _Target(hdrs.METH_POST, base_url, loop=self._loop, session=session)
-        fixed = {hdrs.HOST: self._target.headers[hdrs.HOST], hdrs.ACCEPT: "*/*", hdrs.USER_AGENT: SERVER_SOFTWARE}
-        self._fixed = CIMultiDict({**fixed, **session.headers})
+        self._fixed = {hdrs.HOST: self._target.headers[hdrs.HOST], hdrs.USER_AGENT: SERVER_SOFTWARE, **session.headers}
 
     async def post(self, url: str, data: bytes, headers: Mapping[str, str]) -> Reply:
         """Send, and read status and headers. Raises what aiohttp raises for what goes wrong on the way."""
@@ -88,10 +88,8 @@ class Exchange:
             assert protocol is not None
             protocol.set_response_params(read_until_eof=True, auto_decompress=True, read_bufsize=READ_BUFFER)
             writer = StreamWriter(protocol, self._loop)
-            sent = self._fixed.copy()
-            sent.update(headers)
-            sent[hdrs.CONTENT_LENGTH] = str(len(data))
-            await writer.write_headers(f"POST {_target(url)} HTTP/1.1", sent)
+            sent = {**self._fixed, **headers, hdrs.CONTENT_LENGTH: str(len(data))}
+            await writer.write_headers(f"POST {_target(url)} HTTP/1.1", cast("CIMultiDict[str]", sent))
             await writer.write_eof(data)
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:

@@ -126,7 +126,7 @@ class Routes:
         row = {key: value for key, value in body.items() if key not in _NOT_ROW}
         output = _output(body)
         session_id = _text(body, "session_id") or request.headers.get(headers.SESSION, "")
-        if not session_id and (self.service.environment.keeps_sessions() or not row):
+        if not session_id and (self.service.keeps_sessions or not row):
             session_id = request.cookies.get(self.cookie, "")
         limit_s = None
         if headers.DEADLINE in request.headers:
@@ -163,7 +163,7 @@ class Routes:
 
     async def reverify_mode(self, _: web.Request) -> web.Response:
         """NeMo Gym's word for whether stored rollouts can be graded again without a session."""
-        return json_reply("unsupported" if self.service.environment.keeps_sessions() else "stateless")
+        return json_reply("unsupported" if self.service.keeps_sessions else "stateless")
 
     def _session_id(self, request: web.Request) -> str:
         return request.headers.get(headers.SESSION) or request.cookies.get(self.cookie, "")
