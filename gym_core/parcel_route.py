@@ -10,6 +10,7 @@ The parcel's token is that of all its requests; what it opens is asked of each. 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
@@ -28,6 +29,10 @@ _asked = msgspec.json.Decoder(Asked)
 _left = msgspec.json.Decoder(Left)
 _NOT_TOLD = frozenset({"content-length", "transfer-encoding", "connection", "set-cookie", TAKES_PARCELS.lower()})
 _MAX_KNOWN_PATHS = 1024
+_MAX_HEADERS, _MAX_HEADER_CHARS = 128, 8190
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_PATH = re.compile(r"/[!-~]*")
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -107,6 +112,7 @@ class ParcelRoute:
     def _request(self, parcel: web.Request, asked: Asked, body: bytes) -> web.Request:
         """The request that would have come alone, over the parcel's connection and with its token."""
         url = self._url(asked.path)
+        _check_words(asked)
         if len(body) > parcel.client_max_size:
             raise TooLarge(f"the body of {asked.path} is over the limit of {parcel.client_max_size} bytes")
         given = CIMultiDict(asked.headers)
@@ -133,16 +139,28 @@ class ParcelRoute:
         found = self._urls.get(path)
         if found is None:
             try:
-                found = URL(path, encoded=True)
+                found = URL(path if _PATH.fullmatch(path) else "", encoded=True)
             except ValueError:
                 found = URL()
-            if not path.startswith("/") or not found.path.startswith("/") or found.absolute:
-                raise BadRequest(f"{path[:100]!r} is no path of this server", field="path")
+            if not found.path.startswith("/") or found.absolute:
+                raise BadRequest(f"{path[:100]!a} is no path of this server", field="path")
             if found.path in (PATH, LEAVE_PATH):
                 raise BadRequest("a parcel holds no parcels", field="path")
             if len(self._urls) < _MAX_KNOWN_PATHS:
                 self._urls[path] = found
         return found
+
+
+def _check_words(asked: Asked) -> None:
+    """What the parser of HTTP refuses is refused here: a handler may pass these words on."""
+    said = asked.headers
+    if not _NAME.fullmatch(asked.method) or not all(map(_NAME.fullmatch, said)):
+        raise BadRequest("a method or a header's name has characters that HTTP does not know", field="headers")
+    if len(said) > _MAX_HEADERS or any(len(value) > _MAX_HEADER_CHARS for value in said.values()):
+        most = f"at most {_MAX_HEADERS} headers of at most {_MAX_HEADER_CHARS} characters"
+        raise BadRequest("a request of the parcel has too many headers, or one too long", field="headers", hint=most)
+    if any(map(_CONTROL.search, said.values())):
+        raise BadRequest("a header has control characters", field="headers")
 
 
 def _frame(number: int, reply: web.StreamResponse) -> bytes:

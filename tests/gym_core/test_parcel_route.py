@@ -190,6 +190,14 @@ async def test_a_stream_and_a_redirect_are_told_as_such(url: str, session: aioht
         (parcel(post(0, "//elsewhere/x")), "no path"),
         (parcel(post(0, "relative")), "no path"),
         (parcel(post(0, "")), "no path"),
+        (parcel(post(0, "/a b")), "no path"),
+        (parcel(post(0, "/a\r\nX: y")), "no path"),
+        (parcel(Asked(0, "PO ST", "/a")), "HTTP does not know"),
+        (parcel(Asked(0, "POST", "/a", {"": "x"})), "HTTP does not know"),
+        (parcel(Asked(0, "POST", "/a", {"X:y": "x"})), "HTTP does not know"),
+        (parcel(Asked(0, "POST", "/a", {"X": "a\r\nY: b"})), "control characters"),
+        (parcel(Asked(0, "POST", "/a", {"X": "a" * 8191})), "too long"),
+        (parcel(Asked(0, "POST", "/a", {f"X{n}": "" for n in range(129)})), "too many headers"),
     ],
 )
 async def test_what_is_no_parcel_is_refused_whole(
