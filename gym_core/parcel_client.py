@@ -4,8 +4,9 @@
                                                     └▶ with others: POST /parcel ─▶ replies as they are ready
 
 Nothing is delayed for company: what has come by the end of the turn goes. Each request keeps its own deadline, reply
-and error, and is repeated by its client as one that went alone; one that nobody waits for any more is left at the
-server, and with the last one the connection is cut.
+and error, and is repeated by its client as one that went alone; where a parcel comes to nothing, what may be asked
+again is asked alone, so that nobody pays for another's failure. A request that nobody waits for any more is left at
+the server, and with the last one the connection is cut.
 """
 
 from __future__ import annotations
@@ -87,7 +88,12 @@ class Parcels:
         try:
             reply = None
             if self._num_asking > 1 and self._taken and not self._refused and len(body) <= MAX_BYTES // 8:
-                reply = await self._together(_Waiting(method, self._base + path, dict(sent), body, left_s))
+                try:
+                    reply = await self._together(_Waiting(method, self._base + path, dict(sent), body, left_s))
+                except Unavailable:
+                    # Others may have brought the parcel down: what may be asked again is, without their company.
+                    if method != hdrs.METH_GET and names.IDEMPOTENCY not in sent:
+                        raise
                 if reply is not None and reply.status != 404:
                     return reply
             answer = await alone()
