@@ -19,6 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 from gym_core import headers, telemetry
 from gym_core.errors import ErrorInfo
 from gym_core.middleware import Door
+from gym_core.ways import Ways
 
 _QUOTATION = re.compile(r"\s*(?:[:\n]|b?['\"]|bytearray)")
 
@@ -31,13 +32,13 @@ class Runner(web.AppRunner):
         self._door = door
 
     async def _make_server(self) -> web.Server:
-        return _Server(self._door, await super()._make_server())
+        return _Server(self._door, Ways(self.app, self._door), await super()._make_server())
 
 
 class _Server(web.Server):
-    def __init__(self, door: Door, made: web.Server) -> None:
+    def __init__(self, door: Door, ways: Ways, made: web.Server) -> None:
         super().__init__(
-            made.request_handler,
+            ways.answer,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             **made._kwargs,
