@@ -79,7 +79,7 @@ class Router:
         await self.pool.close()
         if self._session is not None:
             await self._session.close()
-        self._together.close()
+        await self._together.close()
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
         """Pass a request on, to another replica where one is gone before any of its answer was passed on.

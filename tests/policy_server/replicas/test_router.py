@@ -168,6 +168,21 @@ async def test_a_replica_that_does_not_take_new_weights_is_evicted_and_gets_them
         await until(lambda: slow.up and slow.version == 67)
 
 
+async def test_a_publisher_who_hangs_up_leaves_no_mixed_versions(
+    client: Client, router: Router, tmp_path: Path
+) -> None:
+    await client.post_json("/weights", publication(3, tmp_path))
+    slow, others = router.pool.replicas[1], [router.pool.replicas[0], router.pool.replicas[2]]
+    publishing = asyncio.create_task(client.post_json("/weights", publication(66, tmp_path)))  # one never answers it
+    await until(lambda: {replica.version for replica in others} == {66})
+    publishing.cancel()
+    await asyncio.gather(publishing, return_exceptions=True)
+    await until(lambda: slow.num_restarts)  # given up, as if its publisher were there
+    assert {replica.version for replica in router.pool.replicas if replica.up} == {66}
+    assert (await client.post_json("/weights", publication(67, tmp_path)))["version"] == 67
+    await until(lambda: slow.up and slow.version == 67)
+
+
 async def test_when_all_are_gone_at_once_what_they_were_asked_waits_for_one_to_come_back(
     client: Client, router: Router, tmp_path: Path
 ) -> None:
@@ -286,7 +301,7 @@ async def test_one_that_does_not_start_leaves_none_of_the_others_behind() -> Non
     assert [child.process.returncode for child in made] == [-signal.SIGKILL]
 
 
-async def test_a_publication_that_is_given_up_keeps_nothing_open(tmp_path: Path) -> None:
+async def test_a_publication_that_the_end_of_the_server_breaks_off_keeps_nothing_open(tmp_path: Path) -> None:
     asked = asyncio.Event()
 
     class Silent(Client):
@@ -308,4 +323,6 @@ async def test_a_publication_that_is_given_up_keeps_nothing_open(tmp_path: Path)
     publishing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await publishing
+    assert num_open() == 1  # it goes on
+    await together.close()
     assert num_open() == 0
