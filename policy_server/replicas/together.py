@@ -33,8 +33,8 @@ class Together:
     async def publish(self, pool: Pool, params: WeightsParams) -> Taken:
         """Give new weights to every replica that is up; one that is too slow or fails alone is given up.
 
-        Raises what they answer when none takes them: nothing has changed then. Who is cancelled leaves a publication
-        that has begun behind, which goes on to its end: half of the replicas would serve the one version, half the other.
+        Raises what they answer when none takes them: nothing has changed then. A publication that has
+        begun goes on to its end, whoever is cancelled: half of the replicas would serve the one version, half the other.
         """
         return await self._of_some(pool, lambda: self._publish(pool, params))
 

@@ -22,6 +22,7 @@ from gym_core.errors import BadRequest, Conflict, TooLarge, Unavailable
 from gym_core.serve import start
 from model.weight_memory import WeightMemory
 from policy_server.replicas import engine_metrics
+from policy_server.replicas import router as router_module
 from policy_server.replicas.pool import Pool, Replica
 from policy_server.replicas.router import Router
 from policy_server.replicas.together import Together
@@ -153,6 +154,27 @@ async def test_a_stream_that_has_begun_ends_with_a_typed_error(client: Client, r
         async with asyncio.timeout(30):
             rest = await answer.content.read()
     assert json.loads(rest[6:])["error"]["code"] == "policy_fault"
+
+
+async def test_a_replica_that_answers_nothing_is_not_waited_for_beyond_the_deadline(
+    client: Client, router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router_module, "_GRACE_S", 0.0)
+    key = next(f"r{i}" for i in range(100) if router.pool.choose(f"r{i}", set()) is router.pool.replicas[0])
+    async with aiohttp.ClientSession() as session:
+
+        async def asked(body: dict[str, Any], seconds: str) -> tuple[int, bytes]:
+            told = {"x-palaestra-deadline": seconds, "Idempotency-Key": f"{key}-0"}
+            async with session.post(f"{client.base_url}/v1/completions", json=body, headers=told) as answer:
+                return answer.status, await answer.read()
+
+        async with asyncio.timeout(60):
+            whole, stream = await asyncio.gather(asked({"hang_on": 0}, "0.2"), asked({"stream": True}, "6"))
+    assert whole[0] == 504 and json.loads(whole[1])["error"]["code"] == "deadline_exceeded"
+    begun, end = stream[1].split(b"\n\n")[:2]
+    assert stream[0] == 200 and json.loads(begun[6:]) == {"replica": 0}
+    assert json.loads(end[6:])["error"]["code"] == "deadline_exceeded"
+    assert router.pool.replicas[0].num_restarts == 0  # it does as it was asked, only for too long
 
 
 async def test_a_replica_that_does_not_take_new_weights_is_evicted_and_gets_them_later(
