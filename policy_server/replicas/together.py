@@ -34,7 +34,7 @@ class Together:
         """Give new weights to every replica that is up; one that is too slow or fails alone is given up.
 
         Raises what they answer when none takes them: nothing has changed then. A publication that has
-        begun goes on to its end, whoever is cancelled: half of the replicas would serve the one version, half the other.
+        begun goes on to its end, whoever is cancelled: else some replicas would serve the one version, some the other.
         """
         return await self._of_some(pool, lambda: self._publish(pool, params))
 
