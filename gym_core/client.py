@@ -105,6 +105,7 @@ class Client:
         self._connect_timeout_s = connect_timeout_s
         self._backoff = backoff or Backoff()
         self._session: aiohttp.ClientSession | None = None
+        self._exchange: Exchange | None = None
         self._parcels = Parcels(self.base_url, self._to_root()) if parcels else None
         tracing.configure()
 
@@ -311,7 +312,7 @@ class Client:
                 headers={hdrs.ACCEPT_ENCODING: "identity"},
                 read_bufsize=READ_BUFFER,
             )
-            self._exchange = Exchange(URL(self.base_url), self._session)
+            self._exchange = None
         return self._session
 
     async def _once(self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline) -> Response:
@@ -346,6 +347,8 @@ class Client:
             async with asyncio.timeout(left_s):
                 session, sent = self._pool(), {**sent, names.DEADLINE: f"{left_s:.3f}"}
                 if method == hdrs.METH_POST and isinstance(data, bytes) and len(data) <= SMALL_BODY:
+                    if self._exchange is None:
+                        self._exchange = Exchange(self.base_url, session)
                     return await self._exchange.post(url, data, sent)
                 return await session.request(method, url, data=_stream(data), headers=sent, allow_redirects=False)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:

@@ -27,6 +27,9 @@ READ_BUFFER = 1 << 18
 SMALL_BODY = 1 << 16
 """A longer body is written piece by piece while the reply may already come: that is a session's work."""
 
+_OF_THE_PEER = (hdrs.HOST, hdrs.AUTHORIZATION)
+"""Headers that follow from the address, the second where it has a name and a password."""
+
 
 class Reply:
     """A reply whose head has come; the body is in `content`, or on its way there. To be released or closed."""
@@ -71,17 +74,26 @@ class _Target(aiohttp.ClientRequest):
 class Exchange:
     """Small POST requests to one peer over a session's connections."""
 
-    def __init__(self, base_url: URL, session: aiohttp.ClientSession) -> None:
+    def __init__(self, base_url: str, session: aiohttp.ClientSession) -> None:
+        """Raises `aiohttp.InvalidURL` for what is no address."""
         connector = session.connector
         assert connector is not None
         self._connector = connector
         self._timeout = session.timeout
         self._loop = asyncio.get_running_loop()
-        self._target = _Target(hdrs.METH_POST, base_url, loop=self._loop, session=session)
-        self._fixed = {hdrs.HOST: self._target.headers[hdrs.HOST], hdrs.USER_AGENT: SERVER_SOFTWARE, **session.headers}
+        try:
+            peer = URL(base_url)
+        except ValueError:
+            raise aiohttp.InvalidURL(base_url) from None
+        self._target = _Target(hdrs.METH_POST, peer, loop=self._loop, session=session)
+        known: dict[str, str] = {
+            name: self._target.headers[name] for name in _OF_THE_PEER if name in self._target.headers
+        }
+        self._fixed = {**known, hdrs.USER_AGENT: SERVER_SOFTWARE, **session.headers}
 
     async def post(self, url: str, data: bytes, headers: Mapping[str, str]) -> Reply:
         """Send, and read status and headers. Raises what aiohttp raises for what goes wrong on the way."""
+        line = f"POST {_target(url)} HTTP/1.1"
         connection = await self._connect()
         try:
             protocol = connection.protocol
@@ -89,7 +101,7 @@ class Exchange:
             protocol.set_response_params(read_until_eof=True, auto_decompress=True, read_bufsize=READ_BUFFER)
             writer = StreamWriter(protocol, self._loop)
             sent = {**self._fixed, **headers, hdrs.CONTENT_LENGTH: str(len(data))}
-            await writer.write_headers(f"POST {_target(url)} HTTP/1.1", cast("CIMultiDict[str]", sent))
+            await writer.write_headers(line, cast("CIMultiDict[str]", sent))
             await writer.write_eof(data)
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:
@@ -114,4 +126,7 @@ class Exchange:
 @lru_cache(maxsize=1024)
 def _target(url: str) -> str:
     """The path and query of an address as they are sent."""
-    return URL(url).raw_path_qs
+    try:
+        return URL(url).raw_path_qs
+    except ValueError:
+        raise aiohttp.InvalidURL(url) from None

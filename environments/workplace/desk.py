@@ -211,9 +211,9 @@ class Desk:
 
     def of_world(self, table: str, position: int) -> tuple[Any, ...]:
         """The values of a row of the world, as they were before the session."""
-        found: tuple[Any, ...] = self._db().execute(
-            f"SELECT {_NAMES[table]} FROM base.{table} WHERE position = ?", (position,)
-        ).fetchone()
+        found: tuple[Any, ...] = (
+            self._db().execute(f"SELECT {_NAMES[table]} FROM base.{table} WHERE position = ?", (position,)).fetchone()
+        )
         return found
 
     def overlay(self, table: str) -> list[tuple[int, int, tuple[Any, ...]]]:

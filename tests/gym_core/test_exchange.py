@@ -82,6 +82,15 @@ async def test_what_goes_out_is_http_with_one_of_each_header(wire: Wire, client:
     assert "X-Mine: 1" in headers and f"Host: {client.base_url.removeprefix('http://')}" in headers
 
 
+async def test_a_name_and_a_password_in_the_address_are_sent_as_its_header(wire: Wire) -> None:
+    wire.play = answering(wire, OK)
+    address = wire.url.replace("http://", "http://user:pw@")  # type: ignore[attr-defined]
+    async with Client(address, retries=0) as client:
+        assert (await client.post("/x", b"{}")).body == b"ok"
+    assert b"\r\nAuthorization: Basic dXNlcjpwdw==\r\n" in wire.asked[0]  # user:pw in base64
+    assert b"user" not in wire.asked[0].partition(b"Authorization")[0]
+
+
 async def test_one_connection_serves_one_after_the_other(wire: Wire, client: Client) -> None:
     wire.play = answering(wire, OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", OK)
     assert [(await client.post("/x", b"{}")).body for _ in range(4)] == [b"ok"] * 4
