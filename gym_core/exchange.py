@@ -55,8 +55,11 @@ class Reply:
         return await self.content.read()
 
     def close(self) -> None:
-        """Cut the connection."""
-        self._connection.close()
+        """Cut the connection, unless the whole body has come over it: then it is good for the next request."""
+        if self.content.is_eof():
+            self._connection.release()
+        else:
+            self._connection.close()
 
     def release(self) -> None:
         """Give the connection back; one on which the body is still under way is cut."""

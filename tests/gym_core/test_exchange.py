@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -12,6 +13,7 @@ from gym_core import client as client_module
 from gym_core.client import Client
 from gym_core.errors import BadRequest, DeadlineExceeded, PalaestraError, RemoteError, Unavailable
 from gym_core.exchange import SMALL_BODY
+from gym_core.tokens import pack_frame
 
 Play = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -95,6 +97,38 @@ async def test_one_connection_serves_one_after_the_other(wire: Wire, client: Cli
     wire.play = answering(wire, OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", OK)
     assert [(await client.post("/x", b"{}")).body for _ in range(4)] == [b"ok"] * 4
     assert wire.connections == 1
+
+
+async def test_streams_that_were_read_to_their_end_leave_their_connection_to_the_next(
+    wire: Wire, client: Client
+) -> None:
+    frame = pack_frame(b"{}", b"blob")
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {2 * len(frame)}\r\n\r\n"
+    wire.play = answering(wire, head.encode() + 2 * frame)
+    for _ in range(3):
+        assert [blob async for _, blob in client.stream("/x", b"{}")] == [b"blob"] * 2
+    assert wire.connections == 1
+    async with contextlib.aclosing(client.stream("/x", b"{}")) as frames:
+        await anext(frames)  # and leave: the whole reply had come
+    await client.post("/x", b"{}")
+    assert wire.connections == 1
+
+
+async def test_a_stream_that_is_left_cuts_its_connection(wire: Wire, client: Client) -> None:
+    ended = asyncio.Event()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await wire.request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        frame = pack_frame(b"{}", b"blob")
+        writer.write(f"{len(frame):x}\r\n".encode() + frame + b"\r\n")
+        assert await reader.read() == b""
+        ended.set()
+
+    wire.play = play
+    async with contextlib.aclosing(client.stream("/x", b"{}")) as frames:
+        assert await anext(frames) == (b"{}", b"blob")
+    await asyncio.wait_for(ended.wait(), 30)
 
 
 async def test_a_reply_that_closes_its_connection_is_whole(wire: Wire, client: Client) -> None:
