@@ -38,6 +38,28 @@ class Place:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a parameter or kept buffer lies whole, by the name the model itself has for it."""
+
+    name: str
+    dtype: torch.dtype
+    shape: torch.Size
+    offset: int
+
+    def of(self, memory: Tensor) -> Tensor:
+        """Its part of memory u8[nbytes], as a view."""
+        nbytes = self.shape.numel() * self.dtype.itemsize
+        return memory[self.offset : self.offset + nbytes].view(self.dtype).view(self.shape)
+
+
+def slots_of(model: HybridModel) -> list[Slot]:
+    """Every parameter and kept buffer in its order, for whoever has them one by one; on `meta` too."""
+    starts = {id(tensor): start for tensor, start in _blocks(model)}
+    named = (*model.named_parameters(), *model.named_buffers())
+    return [Slot(name, t.dtype, t.shape, starts[id(t)]) for name, t in named if id(t) in starts]
+
+
 def places_of(model: HybridModel) -> tuple[list[Place], int]:
     """Where every released tensor of such a model lies, and the bytes of the whole. A model on `meta` will do too."""
     blocks = _blocks(model)
