@@ -57,9 +57,9 @@ def _refuse_layout(recipe: Recipe) -> None:
             field="layout.dp",
             hint="--set layout.dp=1, or more",
         )
-    if processes > 1 and recipe.policy.transport not in ("auto", "disk"):
+    if processes > 1 and recipe.policy.transport == "in_process":
         raise BadRequest(
-            f"a learner over {processes} processes publishes by disk, not by {recipe.policy.transport}",
+            f"a learner over {processes} processes is not in the policy's: it publishes by memory that both share",
             field="policy.transport",
             hint="policy.transport=auto",
         )

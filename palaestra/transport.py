@@ -28,9 +28,8 @@ async def transport_of(line: Line) -> transports.Transport:
         folder.mkdir(parents=True, exist_ok=True)
         log.info("weights go by disk: the policy server was named and shares a folder with us")
         return transports.Disk(folder)
-    name, why = line.recipe.policy.transport, "the recipe says so"
-    if name == "auto":
-        name, why = await _fastest(line)
+    asked = line.recipe.policy.transport
+    name, why = await _fastest(line) if asked == "auto" else (asked, "the recipe says so")
     log.info("weights go by %s: %s", name, why)
     return transports.make(name)
 

@@ -47,7 +47,6 @@ from trainer.sharded_moments import load_moments, moments_of
 from trainer.shares import at_least, idle_batch, shares_of
 from trainer.weight_ring import Offer, WeightRing
 
-
 _ELSEWHERE = Offer(Handle(0, -1, 0, 0), [])
 """What a process other than 0 answers: nobody hears it."""
 

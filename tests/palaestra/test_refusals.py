@@ -27,6 +27,7 @@ from trainer.config import load_recipe
         ({"policy.engine": "vllm"}, "policy", "embedded engine"),
         ({"policy.tp": 2}, "policy", "embedded engine"),
         ({"policy.replicas": 2, "policy.transport": "in_process"}, "policy.transport", "processes of their own"),
+        ({"layout.dp": 2, "policy.transport": "in_process"}, "policy.transport", "not in the policy's"),
         ({"base": "nano"}, "checkpoint", "needs its checkpoint"),
         ({"checkpoint": "nowhere"}, "checkpoint", "config.json is missing"),
     ],
@@ -37,7 +38,16 @@ def test_what_cannot_run_is_refused(overrides: dict[str, Any], field: str, match
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("overrides", [{}, {"layout.dp": 2, "layout.ep": 2}, {"layout.dp": 1, "layout.cp": 2}])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"layout.dp": 2, "layout.ep": 2},
+        {"layout.dp": 1, "layout.cp": 2},
+        {"layout.dp": 2, "policy.transport": "shared_memory"},
+        {"layout.dp": 2, "policy.transport": "http"},
+    ],
+)
 def test_layouts_that_fit_are_run(overrides: dict[str, Any]) -> None:
     refuse_what_cannot_run(load_recipe("demo", overrides))
 

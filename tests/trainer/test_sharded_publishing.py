@@ -118,9 +118,7 @@ async def test_what_process_0_meets_alone_leaves_the_others_in_step(spread: Spre
 
 
 @pytest.mark.parametrize("name", ["shared_memory", "http", "disk"])
-async def test_every_transport_that_leaves_its_process_serves_a_layout(
-    make_samples, spread: Spread, name: str
-) -> None:
+async def test_every_transport_that_leaves_its_process_serves_a_layout(make_samples, spread: Spread, name: str) -> None:
     two = await spread(recipe(dp=2, ep=2))
     tokenizer = Tokenizer.train(["two and three"] * 20, vocab_size=VOCAB)
     model = HybridModel(HybridConfig.tiny(VOCAB, **SHAPE), seed=9)

@@ -314,15 +314,15 @@ async def test_by_http_nobody_but_the_learner_reads_its_memory(
 async def test_the_learner_shows_the_token_of_its_own_process(
     engine: Engine, tokenizer: Tokenizer, learner: Placed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with await start(build_app(engine, tokenizer, token="hush")) as served:
-        async with Client(served.url, token="hush") as client:
-            publisher = WeightPublisher(client, PROBES, transport=transports.make("http"))
-            monkeypatch.delenv("PALAESTRA_TOKEN", raising=False)
-            with pytest.raises(Unauthorized):
-                await publisher.publish(learner, 1)
-            assert engine.version == 0
-            monkeypatch.setenv("PALAESTRA_TOKEN", "hush")
+    app = build_app(engine, tokenizer, token="hush")
+    async with await start(app) as served, Client(served.url, token="hush") as client:
+        publisher = WeightPublisher(client, PROBES, transport=transports.make("http"))
+        monkeypatch.delenv("PALAESTRA_TOKEN", raising=False)
+        with pytest.raises(Unauthorized):
             await publisher.publish(learner, 1)
+        assert engine.version == 0
+        monkeypatch.setenv("PALAESTRA_TOKEN", "hush")
+        await publisher.publish(learner, 1)
     assert engine.version == 1
 
 
