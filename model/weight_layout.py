@@ -25,6 +25,8 @@ from model.stack import HybridModel
 
 _ALIGNMENT = 64
 _THREADS = 2
+_ALONE_BYTES = 16 << 20
+"""Less is hashed sooner than threads have been started and have had the interpreter in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,10 @@ def checksums(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, str]:
 
     Tensors that are dense but turned are not copied; the order is part of what is hashed.
     """
+    named = list(tensors)
+    if sum(tensor.nbytes for _, tensor in named) < _ALONE_BYTES:
+        return {name: _checksum(tensor) for name, tensor in named}
     with ThreadPoolExecutor(_THREADS) as pool:
-        named = list(tensors)
         return dict(zip((name for name, _ in named), pool.map(_checksum, (each for _, each in named)), strict=True))
 
 
