@@ -157,6 +157,11 @@ class ObjectiveRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         if not 0.0 <= self.importance_low < self.importance_high < math.inf:
             bounds = f"{self.importance_low}, {self.importance_high}"
             raise ValueError(f"0 <= `importance_low` < `importance_high`, both finite, not {bounds}")
+        if self.sequence_error_max and self.sequence_error_max < 1.0:
+            raise ValueError(
+                "`sequence_error_max` bounds a mean of exp|d|, which is never under 1 (0 drops nothing), not "
+                f"{self.sequence_error_max}"
+            )
         if self.importance_unit == "sequence_error" and self.importance in ("truncate", "mask"):
             raise ValueError('`sequence_error` is no weight: `importance` can only be "reject" or "off" with it')
 
