@@ -13,9 +13,10 @@ weight per token. With w_t = π_old / π_gen and the unit u, one of
     mask       u inside [low, high], 0 outside
     reject     w_t where u is inside [low, high], 0 outside
 
-`sequence_error_max` drops sequences beyond it from the batch, as NeMo RL does: they count in no normaliser either, while
-masked and rejected tokens do. IcePop (arXiv 2510.18855) is token × mask; truncated importance sampling is token × truncate; NeMo RL's sequence mask is
-sequence_error × reject. Averages over a sequence are means, not sums: a sum would punish length.
+`sequence_error_max` drops sequences beyond it from the batch, as NeMo RL does: they count in no normaliser either,
+while masked and rejected tokens do. IcePop (arXiv 2510.18855) is token × mask; truncated importance sampling is token ×
+truncate; NeMo RL's sequence mask is sequence_error × reject. Averages over a sequence are means, not sums: a sum would
+punish length.
 """
 
 from __future__ import annotations
