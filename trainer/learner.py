@@ -228,6 +228,7 @@ class Learner(HeldModel):
         norm = self._clip(grad_clip)
         if not np.isfinite([norm, loss]).all():
             self.optimizer.zero_grad()
+            self._balance(0.0)
             raise NonFinite(f"loss {loss} with gradient norm {norm}", stage="learner", server="trainer")
         self.optimizer.scale_lr(lr_scale)
         self.optimizer.step()
