@@ -7,6 +7,7 @@ from pathlib import Path
 from gym_core.errors import BadRequest
 from palaestra.services import Services
 from trainer.config import Recipe
+from trainer.curriculum import quotas
 
 
 def refuse_what_cannot_run(recipe: Recipe, services: Services | None = None) -> None:
@@ -19,7 +20,9 @@ def refuse_what_cannot_run(recipe: Recipe, services: Services | None = None) -> 
         )
     if recipe.checkpoint and not (Path(recipe.checkpoint) / "config.json").is_file():
         raise BadRequest(f"no checkpoint at {recipe.checkpoint}: config.json is missing", field="checkpoint")
+    _refuse_model(recipe)
     _refuse_layout(recipe)
+    _refuse_pools(recipe)
     if recipe.environment_actors and services is not None and services.environments:
         raise BadRequest(
             "`environment_actors` serve the environments that a run starts itself, and these are served already at "
@@ -30,6 +33,38 @@ def refuse_what_cannot_run(recipe: Recipe, services: Services | None = None) -> 
     _refuse_replicas(recipe, services)
     if recipe.policy.engine != "embedded" or recipe.policy.tp > 1:
         raise BadRequest("`train` starts the embedded engine, on one device", field="policy", hint="policy.engine")
+
+
+def _refuse_model(recipe: Recipe) -> None:
+    """A shape or a vocabulary that nothing can be made of."""
+    from model.tokenizer import SMALLEST_VOCAB
+    from trainer.build import model_config
+
+    if recipe.checkpoint:
+        return
+    model_config(recipe)
+    if recipe.vocab_size < SMALLEST_VOCAB:
+        raise BadRequest(
+            f"`vocab_size` is {recipe.vocab_size}, and bytes and markers alone are {SMALLEST_VOCAB}",
+            field="vocab_size",
+            hint=f"--set vocab_size={SMALLEST_VOCAB}, or more",
+        )
+
+
+def _refuse_pools(recipe: Recipe) -> None:
+    """Fewer tasks than a step draws of them, or profiles that are not there."""
+    weights = {name: mix.weight for name, mix in recipe.environments.items()}
+    for name, quota in quotas(weights, recipe.grpo.prompts_per_step).items():
+        if quota > (tasks := recipe.environments[name].tasks):
+            raise BadRequest(
+                f"a step draws {quota} tasks of {name}, which has {tasks}",
+                field=f"environments.{name}.tasks",
+                hint="raise `tasks` or lower `grpo.prompts_per_step`",
+            )
+    if recipe.grpo.profiles and not Path(recipe.grpo.profiles).is_file():
+        raise BadRequest(
+            f"no file {recipe.grpo.profiles}", field="grpo.profiles", hint="`palaestra profile` writes one"
+        )
 
 
 def _refuse_replicas(recipe: Recipe, services: Services | None) -> None:
