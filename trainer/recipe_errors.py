@@ -54,7 +54,7 @@ def _type_at(kind: Any, path: list[str]) -> Any:
             kind = get_args(kind)[1]
             continue
         fields = {field.name: field.type for field in msgspec.structs.fields(kind)} if _is_struct(kind) else {}
-        kind = fields.get(part.partition("[")[0], None)
+        kind = fields.get(part.partition("[")[0])
     return kind
 
 
