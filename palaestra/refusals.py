@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from gym_core.errors import BadRequest
@@ -23,6 +24,12 @@ def refuse_what_cannot_run(recipe: Recipe, services: Services | None = None) -> 
     _refuse_model(recipe)
     _refuse_layout(recipe)
     _refuse_pools(recipe)
+    if recipe.wandb and find_spec("wandb") is None:
+        raise BadRequest(
+            "metrics are to go to Weights & Biases, which is not installed",
+            field="wandb",
+            hint="pip install 'palaestra[wandb]', or --set wandb=",
+        )
     if recipe.environment_actors and services is not None and services.environments:
         raise BadRequest(
             "`environment_actors` serve the environments that a run starts itself, and these are served already at "
@@ -52,7 +59,7 @@ def _refuse_model(recipe: Recipe) -> None:
 
 
 def _refuse_pools(recipe: Recipe) -> None:
-    """Fewer tasks than a step draws of them, or profiles that are not there."""
+    """Fewer tasks than a step draws of them, or profiles that cannot be read."""
     weights = {name: mix.weight for name, mix in recipe.environments.items()}
     for name, quota in quotas(weights, recipe.grpo.prompts_per_step).items():
         if quota > (tasks := recipe.environments[name].tasks):
@@ -61,10 +68,10 @@ def _refuse_pools(recipe: Recipe) -> None:
                 field=f"environments.{name}.tasks",
                 hint="raise `tasks` or lower `grpo.prompts_per_step`",
             )
-    if recipe.grpo.profiles and not Path(recipe.grpo.profiles).is_file():
-        raise BadRequest(
-            f"no file {recipe.grpo.profiles}", field="grpo.profiles", hint="`palaestra profile` writes one"
-        )
+    if recipe.grpo.profiles:
+        from palaestra.profiling import saved_profiles
+
+        saved_profiles(Path(recipe.grpo.profiles))
 
 
 def _refuse_replicas(recipe: Recipe, services: Services | None) -> None:
