@@ -229,6 +229,7 @@ class Grpo:
             self._emit("start", 0)
             return 0
         state = read_state(found)
+        self.checkpoints.settle()
         saved = parse_recipe(state.recipe, str(found))  # keys that are newer than the checkpoint have their defaults
         check_recipe(msgspec.to_builtins(saved), msgspec.to_builtins(self.recipe))
         await self.learner.call("load", str(found), self.recipe.grpo.lr)

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,22 @@ def test_another_recipe_is_refused_by_name() -> None:
     with pytest.raises(BadRequest, match="`grpo`") as caught:
         check_recipe({"seed": 1, "grpo": {"lr": 1}}, {"seed": 1, "grpo": {"lr": 2}})
     assert caught.value.field == "grpo"
+
+
+async def test_a_save_that_was_killed_after_its_rename_is_finished_later(tmp_path: Path, learner) -> None:
+    """What it had still to do: links, the oldest one, and the half-deleted."""
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    await checkpoints.save(learner, replace(state(10), score=0.2))
+    shutil.copytree(tmp_path / "step-000010", tmp_path / "kept")
+    await checkpoints.save(learner, replace(state(20), score=0.3))
+    (tmp_path / "kept").rename(tmp_path / "step-000010")  # as it stood between the rename and the links
+    for link in ("latest", "best"):
+        (tmp_path / link).unlink()
+        (tmp_path / link).symlink_to("step-000010")
+    (tmp_path / ".old-step-000005").mkdir()
+    for _ in range(2):
+        Checkpoints(tmp_path, keep=1).settle()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "latest", "step-000020"]
+        assert {(tmp_path / link).resolve().name for link in ("latest", "best")} == {"step-000020"}
+    Checkpoints(tmp_path / "nothing").settle()
+    assert not (tmp_path / "nothing").exists()
