@@ -81,19 +81,14 @@ class Checkpoints:
         self._prune(state.plateau_best)
         return final
 
-    def settle(self) -> None:
-        """Finish the save that an earlier process died in: links show what there is, what is too old goes.
-
-        A run that has all its steps saves nothing more, and would leave it so.
-        """
-        found = self.latest()
-        if found is None:
-            return
+    def tidy(self) -> Path | None:
+        """End what a process that died in `save` had begun; the newest checkpoint, None where there is none."""
         self._sweep()
-        with space_for(found, STAGE):
-            if self._shown(LATEST) != found.name:
-                self._link(LATEST, found)
-            self._prune(read_state(found).plateau_best)
+        newest = self.latest()
+        if newest is not None:
+            self._link(LATEST, newest)
+            self._prune(read_state(newest).plateau_best)
+        return newest
 
     def all(self) -> list[Path]:
         """Complete checkpoints, one for each step, oldest first."""
@@ -140,19 +135,13 @@ class Checkpoints:
         fresh.rename(self.directory / name)
         _sync_directory(self.directory)
 
-    def _shown(self, name: str) -> str:
-        """What a link shows, "" where there is none."""
-        link = self.directory / name
-        return os.readlink(link) if link.is_symlink() else ""
-
     def _prune(self, plateau_best: int | None) -> None:
         """Drop what is too old and what was replaced; best is linked anew first, so no link shows what is gone."""
         kept = set(self.all()[-self.keep :])
         if plateau_best is not None and (reached := self.of(plateau_best)) is not None:
             kept.add(reached)
         if (best := self.best()) is not None:
-            if self._shown(BEST) != best.name:
-                self._link(BEST, best)
+            self._link(BEST, best)
             kept.add(best)
         for old in self._folders():
             if old not in kept:

@@ -220,7 +220,7 @@ class Grpo:
 
     async def _begin(self) -> int:
         """Resume where a checkpoint is, start otherwise; either way the served weights are the learner's."""
-        found = self.checkpoints.latest()
+        found = await asyncio.to_thread(self.checkpoints.tidy)
         if found is None:
             await self.learner.call("begin", "grpo", self.recipe.grpo.lr)
             await self.publisher.publish(self.learner, version_of(0))
@@ -229,7 +229,6 @@ class Grpo:
             self._emit("start", 0)
             return 0
         state = read_state(found)
-        self.checkpoints.settle()
         saved = parse_recipe(state.recipe, str(found))  # keys that are newer than the checkpoint have their defaults
         check_recipe(msgspec.to_builtins(saved), msgspec.to_builtins(self.recipe))
         await self.learner.call("load", str(found), self.recipe.grpo.lr)

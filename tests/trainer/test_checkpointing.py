@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import pytest
@@ -105,20 +104,15 @@ def test_another_recipe_is_refused_by_name() -> None:
     assert caught.value.field == "grpo"
 
 
-async def test_a_save_that_was_killed_after_its_rename_is_finished_later(tmp_path: Path, learner) -> None:
-    """What it had still to do: links, the oldest one, and the half-deleted."""
-    checkpoints = Checkpoints(tmp_path, keep=1)
-    await checkpoints.save(learner, replace(state(10), score=0.2))
-    shutil.copytree(tmp_path / "step-000010", tmp_path / "kept")
-    await checkpoints.save(learner, replace(state(20), score=0.3))
-    (tmp_path / "kept").rename(tmp_path / "step-000010")  # as it stood between the rename and the links
-    for link in ("latest", "best"):
-        (tmp_path / link).unlink()
-        (tmp_path / link).symlink_to("step-000010")
-    (tmp_path / ".old-step-000005").mkdir()
-    for _ in range(2):
-        Checkpoints(tmp_path, keep=1).settle()
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "latest", "step-000020"]
-        assert {(tmp_path / link).resolve().name for link in ("latest", "best")} == {"step-000020"}
-    Checkpoints(tmp_path / "nothing").settle()
-    assert not (tmp_path / "nothing").exists()
+async def test_what_a_process_that_died_in_save_left_is_ended(tmp_path: Path, learner) -> None:
+    """Killed after the last save of a run, nothing would be saved again that could tidy up."""
+    assert Checkpoints(tmp_path / "new").tidy() is None
+    for step in (10, 20, 30):
+        await Checkpoints(tmp_path, keep=5).save(learner, state(step))
+    (tmp_path / "latest").unlink()
+    (tmp_path / "latest").symlink_to("step-000010")
+    for left in (".partial-step-000040", ".old-step-000005"):
+        (tmp_path / left).mkdir()
+    assert Checkpoints(tmp_path, keep=1).tidy() == tmp_path / "step-000030"
+    assert sorted(path.name for path in tmp_path.glob("*")) == ["latest", "step-000030"]
+    assert (tmp_path / "latest").resolve() == tmp_path / "step-000030"
