@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import itertools
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import llguidance
 
 _MAX_KEPT = 128
+_SHOWN_SOURCE = re.compile(r"\s*\d+ \|")
 _WHITESPACE = r"[ \n\t]{1,40}"
 """Between the parts of a JSON text: enough for any indentation, and never without end."""
 
@@ -106,10 +109,16 @@ class Grammars:
         failed, messages = LLMatcher.validate_grammar_with_warnings(grammar, self._engine)
         matcher = None if failed else LLMatcher(self._engine, grammar, log_level=0)
         if matcher is None or matcher.is_error():
-            first = (messages[0] if failed else matcher.get_error()).strip().splitlines()[0]  # type: ignore[union-attr]  # not failed: it is there
+            told = messages[0] if failed else matcher.get_error()  # type: ignore[union-attr]  # not failed: it is there
             hint = "leave out what is not supported, or ask without a constraint"
-            raise BadRequest(f"output cannot be held to this: {first}", field=constraint.field, hint=hint)
+            raise BadRequest(f"output cannot be held to this: {_reason(told)}", field=constraint.field, hint=hint)
         return Matcher(matcher, self._engine.vocab_size)
+
+
+def _reason(told: str) -> str:
+    """What the compiler complains about, in one line, without the grammar that it shows."""
+    lines = itertools.takewhile(lambda line: not _SHOWN_SOURCE.match(line), told.splitlines())
+    return " ".join(word for line in lines for word in line.split() if word.strip("^"))
 
 
 def lark(constraint: Constraint) -> str:

@@ -26,7 +26,8 @@ from gym_core.errors import PalaestraError, PolicyFault, Unavailable
 from gym_core.serve import DOOR, deadline_s, json_reply, read_json
 from gym_core.telemetry import Metrics
 from model.weight_memory import WeightMemory
-from policy_server.app import guard, openai_error
+from policy_server.app import guard
+from policy_server.openai_error import openai_error
 from policy_server.replicas.engine_metrics import EngineMetrics
 from policy_server.replicas.pool import Pool, Process, Replica, Spawn, nobody, unless_gone
 from policy_server.replicas.together import Together
