@@ -34,7 +34,7 @@ from policy_server.vllm.backend import VllmBackend
 from policy_server.weight_body import receive
 from policy_server.weights import Taken, WeightsParams, audit, load_weights
 
-_NOW = frozenset({"running", "waiting", "commands", "free_slots"})
+_NOW = frozenset({"running", "waiting", "commands", "drains", "free_slots"})
 """What the engine's counts say of this moment; the others count from its start."""
 
 BACKEND: web.AppKey[Backend] = web.AppKey("policy_backend", Backend)
