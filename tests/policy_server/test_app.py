@@ -18,7 +18,9 @@ async def test_health_version_and_metrics(client: Client, engine: Engine) -> Non
     assert (await client.get_json("/healthz"))["status"] == "ok"
     assert await client.get_json("/version") == {"version": 0, "model": "palaestra"}
     await client.post("/v1/completions", PROMPT)
-    assert "palaestra_policy_free_slots 8.0" in (await client.get("/metrics")).text
+    told = (await client.get("/metrics")).text
+    assert "palaestra_policy_free_slots 8.0" in told
+    assert "palaestra_policy_drains 0.0" in told
 
 
 async def test_a_token_is_asked_for(engine: Engine, tokenizer: Tokenizer) -> None:
