@@ -25,6 +25,7 @@ import numpy as np
 from gym_core.errors import BadRequest, PolicyFault
 from model.control_tokens import CONTROL_NAME
 from model.tokenizer import Tokenizer
+from policy_server.argument_text import slashes_escaped
 
 if TYPE_CHECKING:
     import llguidance
@@ -126,8 +127,7 @@ def lark(constraint: Constraint) -> str:
     if constraint.kind == "lark":
         return constraint.text
     if constraint.kind == "regex":
-        escaped = constraint.text.replace("\n", "\\n").replace("/", "\\/")
-        return f"start: /{escaped}/\n"
+        return f"start: /{slashes_escaped(constraint.text)}/\n"
     # a thought is followed by line breaks, which are no part of the answer
     return f"start: LEAD? json\nLEAD: /\\n{{1,2}}/\njson: {json_rule(msgspec.json.decode(constraint.text))}\n"
 
