@@ -27,6 +27,7 @@ from gym_core.connection import Runner
 from gym_core.errors import BadRequest, Conflict, PalaestraError, misfit
 from gym_core.loop_lag import LoopLag
 from gym_core.middleware import Door, ErrorBody, echo_trace
+from gym_core.parcel_route import ParcelRoute
 
 T = TypeVar("T")
 
@@ -97,6 +98,7 @@ def harden(
     for path, handler in (("/healthz", healthz), ("/metrics", metrics)):
         if path not in known:
             app.router.add_get(path, handler)
+    ParcelRoute(app._handle).add_to(app.router)  # what aiohttp's own server calls with a request
     return app
 
 
