@@ -56,6 +56,8 @@ RESPONSES: dict[str, tuple[Any, ...]] = {
     "n": (1,),
 }
 
+TOKENIZE = {name: CHAT[name] for name in ("add_generation_prompt", "continue_final_message", "chat_template")}
+
 _HINTS = {
     "functions": "use `tools`",
     "previous_response_id": "nothing is stored here: send the earlier items in `input`",
