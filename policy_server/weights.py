@@ -133,8 +133,10 @@ async def audit(engine: Engine) -> tuple[int, dict[str, str]]:
     Raises `Conflict` when the weights were exchanged meanwhile, and where a number of theirs is not finite.
     """
     version = engine.version
-    await asyncio.to_thread(require_finite, checkpoint.state_tensors(engine.model))
-    found = await asyncio.to_thread(weight_layout.checksums, checkpoint.state_tensors(engine.model))
+    found, _ = await asyncio.gather(
+        asyncio.to_thread(weight_layout.checksums, checkpoint.state_tensors(engine.model)),
+        asyncio.to_thread(require_finite, checkpoint.state_tensors(engine.model)),
+    )
     if engine.version != version:
         raise Conflict(f"version {version} was replaced while its checksums were computed", stage="verify")
     return version, found
