@@ -50,6 +50,7 @@ class Door:
     ) -> None:
         self.server = server
         self.streamed = streamed
+        self.num_processes = "1"
         self.access = access
         self.scope = scope
         self.scopes = {"/metrics": "metrics:read", PATH: ANY, LEAVE_PATH: ANY, **scopes}
@@ -117,7 +118,7 @@ class Door:
             status = response.status
             if not response.prepared:
                 response.headers[headers.TRACE] = trace
-                response.headers[TAKES_PARCELS] = "1"
+                response.headers[TAKES_PARCELS] = self.num_processes
             return response
         finally:
             in_flight.dec()
