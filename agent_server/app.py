@@ -71,6 +71,7 @@ def build_app(
         token=access or Access.of(token if isinstance(token, str) else None),
         scope="rollouts:run",
         scopes={"/rollouts/{rollout_id}": "rollouts:read"},
+        stall_s=config.stall_s,
     )
     return app
 

@@ -90,15 +90,18 @@ class Rollouts:
         self._storing: set[str] = set()
         self._metrics = metrics
         self._num_running = 0
+        self._num_untold = 0
+        metrics.untold.set_function(lambda: self._num_untold)
         metrics.running.set_function(lambda: self._num_running)
         metrics.storing.set_function(lambda: len(self._storing))
         metrics.queued.set_function(lambda: max(0, len(self._tasks) - self._num_running - len(self._storing)))
 
     def check_room(self, count: int) -> None:
-        """Raises `Busy` where the server cannot take so many more."""
-        if len(self._tasks) + count > self._config.max_queued:
+        """Raises `Busy` where the server cannot take so many more. Those count that a slow reader has yet to take."""
+        held = len(self._tasks) + self._num_untold
+        if held + count > self._config.max_queued:
             raise Busy(
-                f"{len(self._tasks)} rollouts are queued, {self._config.max_queued} is the bound",
+                f"{held} rollouts are queued or wait for their reader, {self._config.max_queued} is the bound",
                 hint="send fewer at a time, or raise max_queued",
                 retry_after_s=1.0,
             )
@@ -191,21 +194,29 @@ class Rollouts:
     async def stream(self, requests: list[Request]) -> AsyncGenerator[tuple[Rollout, bytes], None]:
         """Rollouts in the order they finish. Leaving the iteration takes the unfinished back that nobody waits for."""
         asked: dict[asyncio.Task[Play], Request] = {}
-        tasks: set[asyncio.Task[Play]] = set()
+        finished: asyncio.Queue[asyncio.Task[Play]] = asyncio.Queue()
+
+        def end(task: asyncio.Task[Play]) -> None:
+            if task in asked:
+                self._num_untold += 1
+                finished.put_nowait(task)
+
         try:
             for request in requests:
                 task = self.start(request)
                 asked[task] = request
-                tasks.add(task)
-            while tasks:
-                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    play = self._result(task, asked[task])
-                    yield play.rollout, play.blob
+                task.add_done_callback(end)
+            while asked:
+                task = await finished.get()
+                self._num_untold -= 1
+                play = self._result(task, asked.pop(task))
+                yield play.rollout, play.blob
         finally:
-            for task in tasks:
+            self._num_untold -= finished.qsize()
+            for task, request in asked.items():
                 if not task.done():  # one that has ended is waited for by nobody, and its id may begin anew
-                    self._leave(asked[task].options.rollout_id)
+                    self._leave(request.options.rollout_id)
+            asked.clear()
 
     def _result(self, task: asyncio.Task[Play], request: Request) -> Play:
         """What a rollout came to; where it could not be looked up or kept, that is its outcome, and of it alone."""

@@ -28,6 +28,9 @@ ErrorBody = Callable[[ErrorInfo, int], Mapping[str, Any]]
 BODY_S = 60.0
 """A request whose body is not whole after this many seconds is refused."""
 
+STALL_S = 120.0
+"""A connection whose reader takes next to nothing of a reply for so long is cut."""
+
 _CODES = {401: "unauthorized", 403: "forbidden", 404: "unknown_name", 409: "conflict", 413: "too_large", 429: "busy"}
 _JSON = "application/json"
 _UNTRACED = frozenset({"/healthz", "/metrics"})
@@ -46,8 +49,10 @@ class Door:
         scope: str,
         scopes: Mapping[str, str],
         streamed: frozenset[str] = frozenset(),
+        stall_s: float | None = None,
     ) -> None:
         self.server = server
+        self.stall_s = STALL_S if stall_s is None else stall_s
         self.streamed = streamed
         self.access = access
         self.scope = scope

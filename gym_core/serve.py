@@ -62,12 +62,14 @@ def harden(
     scope: str = ADMIN,
     scopes: Mapping[str, str] | None = None,
     streamed: Iterable[str] = (),
+    stall_s: float | None = None,
 ) -> web.Application:
     """Put the common door in front of `app` and add `/healthz` and `/metrics` where it has none. Returns `app`.
 
     A token opens what its scopes say: a route wants that of `scopes` (by its canonical path), else `scope`;
     `open_paths` need no token; handlers of the routes `streamed` read their bodies themselves, under deadlines of
-    their own. Hardening twice keeps the first door and takes a token that it lacked.
+    their own. A connection whose reader takes nothing of a reply for `stall_s` is cut (None: two minutes). Hardening
+    twice keeps the first door and takes a token that it lacked.
     """
     access = Access.of(token)
     if DOOR in app:
@@ -75,7 +77,7 @@ def harden(
             app[DOOR].access = access
         return app
     door = app[DOOR] = Door(
-        server_name, access, frozenset(open_paths), error_body, scope, scopes or {}, frozenset(streamed)
+        server_name, access, frozenset(open_paths), error_body, scope, scopes or {}, frozenset(streamed), stall_s
     )
 
     @web.middleware
