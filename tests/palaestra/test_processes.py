@@ -21,9 +21,10 @@ def scripted(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> Path
     """Every `palaestra` that is started now runs this instead; the file that its process id is written to."""
     told = folder / "pid"
     program = folder / "program"
+    part = str(told) + ".part"
     program.write_text(
-        f"#!{sys.executable}\nimport os, time, signal\n"
-        f"open({str(told) + '.part'!r}, 'w').write(str(os.getpid())); os.rename({str(told) + '.part'!r}, {str(told)!r})\n"
+        f"#!{sys.executable}\nimport os, signal\n"
+        f"open({part!r}, 'w').write(str(os.getpid())); os.rename({part!r}, {str(told)!r})\n"
         f"{script}\n"
     )
     program.chmod(0o755)
