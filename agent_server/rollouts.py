@@ -22,7 +22,7 @@ from agent_server.play import Play
 from agent_server.player import SERVER, Player
 from gym_core import telemetry
 from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Task
-from gym_core.errors import BadRequest, Busy, Conflict, PalaestraError, misfit
+from gym_core.errors import BadRequest, BadRow, Busy, Conflict, PalaestraError, misfit
 from gym_core.seeds import derive
 from gym_core.store import Store
 
@@ -52,6 +52,10 @@ def read_request(row: Any) -> Request:
         what, where = misfit(error)
         raise BadRequest(what, field=f"{RUN_KEY}{where}") from None
     _check_names(task, options)
+    most = task.responses_create_params.get("max_output_tokens")
+    if most is not None and (type(most) is not int or most < 1):
+        field = "responses_create_params.max_output_tokens"
+        raise BadRow(f"`max_output_tokens` must be a number of tokens, not {most!r:.80}", field=field)
     named = bool(options.rollout_id)
     if not named:
         options = msgspec.structs.replace(options, rollout_id=uuid.uuid4().hex)
@@ -71,8 +75,9 @@ def _check_names(task: Task, options: RunOptions) -> None:
             what = f"of {len(name)} characters" if len(name) > MAX_NAME else ascii(name)
             hint = f"at most {MAX_NAME} characters, all of them printable"
             raise BadRequest(f"a name cannot be {what}", field=f"{RUN_KEY}.{field}", hint=hint)
-    if "\0" in task.task_id:
-        raise BadRequest(f"a name has no NUL character, unlike {task.task_id!a}", field="task_id")
+    if "\0" in task.task_id or len(task.task_id) > MAX_NAME:
+        what = "with a NUL character" if "\0" in task.task_id else f"of {len(task.task_id)} characters"
+        raise BadRequest(f"a task's name cannot be one {what}", field="task_id", hint=f"at most {MAX_NAME} characters")
 
 
 class Rollouts:

@@ -111,6 +111,15 @@ class _Connection(RequestHandler):
         else:
             self._watch()
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """What is refused in front of the door (an `Expect` that nobody knows) has our shape as well."""
+        if isinstance(resp, web.HTTPError):
+            telemetry.trace_id.set(telemetry.accept_trace_id(request.headers.get(headers.TRACE)))
+            resp = self._counted(self._door.from_http(resp, request))
+        return await super().finish_response(request, resp, start_time)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -121,12 +130,16 @@ class _Connection(RequestHandler):
         """What the parser refuses; all that a handler may raise was answered by the door."""
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
-        trace = telemetry.accept_trace_id(None)
-        telemetry.trace_id.set(trace)
+        telemetry.trace_id.set(telemetry.accept_trace_id(None))
         self._door.log.info("no request: %s", type(exc).__name__)
-        self._door.metrics.answered("any", "unmatched", status)
-        reply = self._door.error_response(_told(exc), status, {headers.TRACE: trace})
+        reply = self._counted(self._door.error_response(_told(exc), status))
         reply.force_close()
+        return reply
+
+    def _counted(self, reply: web.Response) -> web.Response:
+        """A reply that went past the door."""
+        self._door.metrics.answered("any", "unmatched", reply.status)
+        reply.headers[headers.TRACE] = telemetry.trace_id.get()
         return reply
 
 

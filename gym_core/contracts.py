@@ -195,15 +195,15 @@ class PendingVerdict(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float
 
 
-class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """How the policy samples; `None` leaves the choice to the row, then to the policy server.
 
     `routed_experts`: have it record which experts each token was sent to, for a learner that replays the routing.
     """
 
-    temperature: float | None = None
-    top_p: float | None = None
-    max_output_tokens: int | None = None
+    temperature: Annotated[float, Meta(ge=0)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
     stop: list[str] | None = None
     thinking: bool | None = None
     routed_experts: bool | None = None

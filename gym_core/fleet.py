@@ -137,7 +137,7 @@ class Fleet:
         if route in _BODY_ROUTES:
             try:
                 said = _peek.decode(await request.read() or b"{}")
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 return None, False  # the handler says what is wrong with it
             session_id = said.session_id or session_id
         session_id = session_id or request.cookies.get(f"palaestra_session_{service.name}", "")

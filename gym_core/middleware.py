@@ -79,7 +79,7 @@ class Door:
             extra[hdrs.WWW_AUTHENTICATE] = "Bearer"
         return self.error_response(error.info(), error.status, extra)
 
-    def from_http(self, error: web.HTTPException, request: web.Request) -> web.Response:
+    def from_http(self, error: web.HTTPException, request: web.BaseRequest) -> web.Response:
         """aiohttp's own refusals (no such route, wrong method, body too large) in our shape."""
         what = f"{request.method} {request.path}"
         code = _CODES.get(error.status, "bad_request" if error.status < 500 else "internal")
@@ -146,7 +146,12 @@ class Door:
 
     @staticmethod
     async def _receive(request: web.Request) -> None:
-        """Take the whole body before the handler runs: who sends it drop by drop holds no place in a queue."""
+        """Take the whole body before the handler runs: who sends it drop by drop holds no place in a queue.
+
+        One that says that it is too large is not waited for.
+        """
+        if (request.content_length or 0) > request.client_max_size:
+            raise web.HTTPRequestEntityTooLarge(request.client_max_size)
         try:
             async with asyncio.timeout(BODY_S):
                 await request.read()
@@ -160,6 +165,8 @@ class Door:
             return self.from_palaestra(error)
         if isinstance(error, web.HTTPException):
             return self.from_http(error, request)
+        if isinstance(error, RecursionError):
+            return self.error_response(ErrorInfo(code="bad_request", message="the body is nested too deeply"), 400)
         if isinstance(error, web.RequestPayloadError):
             return self.error_response(ErrorInfo(code="bad_request", message="the request's body broke off"), 400)
         return self.from_bug(error, request)

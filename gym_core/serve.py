@@ -24,6 +24,7 @@ from aiohttp import web
 from gym_core import auth, headers, telemetry
 from gym_core.access import ADMIN, Access
 from gym_core.connection import Runner
+from gym_core.depth import MAX_DEPTH, too_deep
 from gym_core.errors import BadRequest, Conflict, PalaestraError, misfit
 from gym_core.loop_lag import LoopLag
 from gym_core.middleware import Door, ErrorBody, echo_trace
@@ -122,16 +123,21 @@ async def read_json(request: web.Request, kind: type[T] | Any = Any) -> T:
 def parse_json(body: bytes, kind: type[T] | Any = Any) -> T:
     """`body` as `kind`. Raises `BadRequest`: the path of the field that does not fit, or where the JSON breaks."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        value: T = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         what, path = misfit(error)
         raise BadRequest(what, field=path.lstrip(".")) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
     except RecursionError:
-        raise BadRequest(
-            "the body is nested too deeply", hint="no request of ours is deeper than a few levels"
-        ) from None
+        raise _too_deep() from None
+    if too_deep(value):
+        raise _too_deep()
+    return value
+
+
+def _too_deep() -> BadRequest:
+    return BadRequest("the body is nested too deeply", hint=f"{MAX_DEPTH} levels are the most")
 
 
 def deadline_s(request: web.Request, default: float) -> float:

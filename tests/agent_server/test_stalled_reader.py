@@ -73,9 +73,9 @@ async def test_a_reader_that_stalls_is_cut_and_what_ended_is_kept(house: Any, tm
     try:
         async with asyncio.timeout(PATIENCE_S):
             await made.environment.all_closed.wait()
-        assert await rest(reader) < 6 * len(LARGE)
         for name in ("queued", "running", "storing", "untold"):
             await until(made.client, f"palaestra_rollouts_{name}", 0.0)
+        assert await rest(reader) < 6 * len(LARGE)
     finally:
         reader.close()
     async with await Store.open(tmp_path / "store.db") as store:

@@ -56,6 +56,39 @@ async def test_what_is_no_request_is_refused_in_our_shape(what: str, caplog: pyt
     assert b'method="any",route="unmatched",status="400"} 1.0' in app[serve.DOOR].metrics.text()
 
 
+async def test_an_expectation_that_is_none_of_https_is_refused_in_our_shape() -> None:
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    app = web.Application()
+    app.router.add_post("/echo", echo)
+    serve.harden(app, "testing")
+    body = b"Content-Length: 2\r\nConnection: close\r\n\r\nhi"
+    async with await serve.start(app) as served:
+        for path in (b"/echo", b"/nowhere"):
+            head = b"POST %s HTTP/1.1\r\nHost: a\r\nX-Palaestra-Trace: t1\r\nExpect: pizza\r\n" % path
+            status, about, said = await answered(served, head + body)
+            assert (status, said["error"]["code"], said["error"]["server"]) == (417, "bad_request", "testing")
+            assert about[headers.TRACE] == said["error"]["trace_id"] == "t1"
+    assert b'route="unmatched",status="417"} 2.0' in app[serve.DOOR].metrics.text()
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_waited_for() -> None:
+    async def never(_: web.Request) -> web.Response:
+        raise AssertionError("unreachable")
+
+    app = web.Application()
+    app.router.add_post("/never", never)
+    head = b"POST /never HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    async with await serve.start(serve.harden(app, "testing", max_body_bytes=1000)) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(head % 10**15)
+        async with asyncio.timeout(20):
+            said = await reader.readuntil(b"}}")
+        writer.close()
+    assert said.startswith(b"HTTP/1.1 413 ") and b"too_large" in said
+
+
 async def test_a_server_that_keeps_another_shape_keeps_it_here() -> None:
     def theirs(info: ErrorInfo, status: int) -> dict[str, Any]:
         return {"theirs": info.message, "status": status}
