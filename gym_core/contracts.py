@@ -195,6 +195,10 @@ class PendingVerdict(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float
 
 
+_MOST = (1 << 63) - 1
+"""Of a number that is kept: columns of tables have 64 bits."""
+
+
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """How the policy samples; `None` leaves the choice to the row, then to the policy server.
 
@@ -220,10 +224,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rollout_id: str = ""
     run_id: str = ""
     group_id: str = ""
-    group_size: Annotated[int, Meta(ge=1)] = 1
-    repeat: Annotated[int, Meta(ge=0)] = 0
-    seed: int = 0
-    step: Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] = 0
+    group_size: Annotated[int, Meta(ge=1, le=_MOST)] = 1
+    repeat: Annotated[int, Meta(ge=0, le=_MOST)] = 0
+    seed: Annotated[int, Meta(ge=-_MOST - 1, le=_MOST)] = 0
+    step: Annotated[int, Meta(ge=-_MOST - 1, le=_MOST)] = 0
     deadline_s: float = 300.0
     max_steps: Annotated[int, Meta(ge=0)] | None = None
     max_turns: Annotated[int, Meta(ge=0)] | None = None

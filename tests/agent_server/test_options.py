@@ -24,6 +24,10 @@ ROW: dict[str, Any] = {"environment": "fake", "responses_create_params": {"input
         ("group_id", "\x7f"),
         ("step", 2**63),
         ("step", -(2**70)),
+        ("seed", 2**63),
+        ("seed", -(2**64)),
+        ("repeat", 2**63),
+        ("group_size", 10**30),
         ("group_size", 0),
         ("repeat", -1),
         ("max_steps", -1),  # no turn at all would be judged as an empty answer: a reward that nobody earned
