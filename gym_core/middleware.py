@@ -20,7 +20,7 @@ from aiohttp.typedefs import Handler
 
 from gym_core import headers, telemetry, tracing
 from gym_core.access import Access
-from gym_core.errors import ErrorInfo, PalaestraError, SlowBody
+from gym_core.errors import ErrorInfo, Forbidden, PalaestraError, SlowBody, Unauthorized, refused_behind
 
 ErrorBody = Callable[[ErrorInfo, int], Mapping[str, Any]]
 """Builds the JSON body of an error from its info and status; for servers that must keep another API's shape."""
@@ -72,6 +72,9 @@ class Door:
         return web.Response(body=msgspec.json.encode(body), status=status, content_type=_JSON, headers=extra)
 
     def from_palaestra(self, error: PalaestraError) -> web.Response:
+        """A server behind this one that refuses our token is no word about the caller's."""
+        if isinstance(error, Unauthorized | Forbidden) and error.server not in ("", self.server):
+            error = refused_behind(error)
         extra: dict[str, str] = {}
         if error.retry_after_s is not None or error.status == 429:
             extra[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s or 1.0)))
