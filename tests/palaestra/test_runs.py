@@ -295,6 +295,13 @@ def test_turns_are_cut_where_the_environment_or_a_user_spoke() -> None:
     assert turns_of([call, answer]) == [[call]]
 
 
+def test_no_name_at_all_is_no_path(command: Command, tmp_path: Path) -> None:
+    fill(tmp_path / "store.db", [(rollout("r1", 1.0), None)])
+    fill(tmp_path / "other.db", [(rollout("r2", 1.0), None)])
+    nothing = command("show", "", "--store", "other.db")
+    assert isinstance(nothing.exception, UnknownName), nothing.output
+
+
 # export, prune, compact
 
 
