@@ -97,7 +97,8 @@ async def _embed(embedded: web.Application, stack: contextlib.AsyncExitStack) ->
 @contextlib.asynccontextmanager
 async def _keep(app: web.Application, config: AgentConfig, token: Token, clients: dict[str, Client]) -> Any:
     directory = Directory(clients, config.environment_s)
-    policy = Policy(Client(config.policy_url, token=token, connection_limit=config.max_running), config.model)
+    server = Client(config.policy_url, token=token, connection_limit=config.max_running, parcels=True)
+    policy = Policy(server, config.model)
     store = await Store.open(config.store) if config.store else None
     metrics = AgentMetrics(app[DOOR].metrics)
     player = Player(config, directory, policy, metrics)
@@ -126,7 +127,7 @@ def _client(url: str, token: Token, limit: int) -> Client:
     """The client of a service of ours, or of a foreign one (`nemo_gym+http://…`), which never sees our token."""
     if url.startswith(nemo_gym.SCHEME):
         return nemo_gym.ResourcesServer(url, connection_limit=limit)
-    return Client(url, token=token, connection_limit=limit)
+    return Client(url, token=token, connection_limit=limit, parcels=True)
 
 
 async def _run(request: web.Request) -> web.Response:

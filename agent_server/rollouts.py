@@ -33,13 +33,15 @@ MAX_NAME = 512
 
 
 class Request(msgspec.Struct):
-    """A row that passed the door. `named`: the caller gave its id; `stored`: what is kept under that id already."""
+    """A row that passed the door. `named`: the caller gave its id; `stored`: what is kept under that id already, as it
+    was when so many rollouts had `ended` here."""
 
     row: dict[str, Any]
     task: Task
     options: RunOptions
     named: bool = True
     stored: tuple[Rollout, bytes] | None = None
+    ended: int = -1
 
 
 def read_request(row: Any) -> Request:
@@ -94,8 +96,7 @@ class Rollouts:
         self._waiting: Counter[str] = Counter()
         self._storing: set[str] = set()
         self._metrics = metrics
-        self._num_running = 0
-        self._num_untold = 0
+        self._num_running = self._num_ended = self._num_untold = 0
         metrics.untold.set_function(lambda: self._num_untold)
         metrics.running.set_function(lambda: self._num_running)
         metrics.storing.set_function(lambda: len(self._storing))
@@ -120,9 +121,17 @@ class Rollouts:
             known = self._under_way.get(request.options.rollout_id)
             if known is not None:
                 _check_same_task(known.task.task_id, request)
-        if self._store is not None:
-            unknown = [one for one in requests if one.named and one.stored is None]
-            await asyncio.gather(*(self._look_up(self._store, one) for one in unknown))
+        store, ended = self._store, self._num_ended
+        if store is None:
+            return
+        # What was looked up since the last rollout ended is so still, as far as this server knows.
+        unknown = [one for one in requests if one.named and one.stored is None and one.ended != ended]
+        if len(unknown) == 1:
+            await self._look_up(store, unknown[0])
+        elif unknown:
+            await asyncio.gather(*(self._look_up(store, one) for one in unknown))
+        for one in unknown:
+            one.ended = ended
 
     @staticmethod
     async def _look_up(store: Store, request: Request) -> None:
@@ -149,6 +158,7 @@ class Rollouts:
         return task
 
     def _forget(self, options: RunOptions) -> None:
+        self._num_ended += 1
         self._tasks.pop(options.rollout_id, None)
         self._under_way.pop(options.rollout_id, None)
         self._waiting.pop(options.rollout_id, None)

@@ -14,18 +14,21 @@ import io
 import random
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
+from yarl import URL
 
 from gym_core import headers as names
 from gym_core import telemetry, tracing
 from gym_core.auth import MASK
 from gym_core.errors import BadRequest, DeadlineExceeded, PalaestraError, RemoteError, Unavailable
 from gym_core.http_reply import Response, error_of
+from gym_core.parcel_client import Parcels
 from gym_core.tokens import FRAME_TYPE, FrameReader
 
 LARGE_BODY = 1 << 20
@@ -75,7 +78,10 @@ class _NeverSent(Unavailable):
 
 
 class Client:
-    """One service at `base_url`. Made anywhere, used in one event loop; `close` it, or use it as a context."""
+    """One service at `base_url`. Made anywhere, used in one event loop; `close` it, or use it as a context.
+
+    With `parcels`, requests that are made at the same moment travel together where the peer takes that.
+    """
 
     def __init__(
         self,
@@ -87,6 +93,7 @@ class Client:
         connection_limit: int = 256,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         backoff: Backoff | None = None,
+        parcels: bool = False,
     ) -> None:
         if not base_url.startswith(("http://", "https://")):
             raise BadRequest(f"{base_url!r} is not an address", field="base_url", hint="use http://host:port")
@@ -98,6 +105,7 @@ class Client:
         self._connect_timeout_s = connect_timeout_s
         self._backoff = backoff or Backoff()
         self._session: aiohttp.ClientSession | None = None
+        self._parcels = Parcels(self.base_url, self._to_root()) if parcels else None
         tracing.configure()
 
     def __repr__(self) -> str:
@@ -112,8 +120,15 @@ class Client:
     async def close(self) -> None:
         """Give the connections back. Idempotent; a later request opens new ones."""
         session, self._session = self._session, None
+        if self._parcels is not None:
+            await self._parcels.close()
         if session is not None:
             await session.close()
+
+    def _to_root(self) -> Client:
+        """The same peer, at the root of its server."""
+        root = URL(self.base_url).origin()
+        return Client(str(root), token=self._token, retries=0, connect_timeout_s=self._connect_timeout_s)
 
     async def get(
         self,
@@ -299,6 +314,18 @@ class Client:
         return self._session
 
     async def _once(self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline) -> Response:
+        if self._parcels is None or callable(data):
+            return await self._alone(method, path, data, sent, end)
+        alone = partial(self._alone, method, path, data, sent, end)
+        try:
+            reply = await self._parcels.ask(alone, method, path, sent, data or b"", end.left_s())
+        except TimeoutError:
+            raise end.over(self.base_url + path) from None
+        if not reply.ok:
+            reply.body = _unquoted(reply.body, sent)
+        return reply
+
+    async def _alone(self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline) -> Response:
         response = await self._open(method, path, data, sent, end)
         try:
             reply = await self._read(response, end)

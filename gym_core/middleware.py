@@ -19,8 +19,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gym_core import headers, telemetry, tracing
-from gym_core.access import Access
+from gym_core.access import ANY, Access
 from gym_core.errors import ErrorInfo, Forbidden, PalaestraError, SlowBody, Unauthorized, refused_behind
+from gym_core.parcel import LEAVE_PATH, PATH, TAKES_PARCELS
 
 ErrorBody = Callable[[ErrorInfo, int], Mapping[str, Any]]
 """Builds the JSON body of an error from its info and status; for servers that must keep another API's shape."""
@@ -56,7 +57,7 @@ class Door:
         self.streamed = streamed
         self.access = access
         self.scope = scope
-        self.scopes = {"/metrics": "metrics:read", **scopes}
+        self.scopes = {"/metrics": "metrics:read", PATH: ANY, LEAVE_PATH: ANY, **scopes}
         self.open_paths = open_paths
         self.error_body = error_body
         self.metrics = telemetry.Metrics(server)
@@ -124,6 +125,7 @@ class Door:
             status = response.status
             if not response.prepared:
                 response.headers[headers.TRACE] = trace
+                response.headers[TAKES_PARCELS] = "1"
             return response
         finally:
             in_flight.dec()

@@ -28,6 +28,7 @@ from gym_core.depth import MAX_DEPTH, too_deep
 from gym_core.errors import BadRequest, Conflict, PalaestraError, misfit
 from gym_core.loop_lag import LoopLag
 from gym_core.middleware import Door, ErrorBody, echo_trace
+from gym_core.parcel_route import ParcelRoute
 
 T = TypeVar("T")
 
@@ -100,6 +101,7 @@ def harden(
     for path, handler in (("/healthz", healthz), ("/metrics", metrics)):
         if path not in known:
             app.router.add_get(path, handler)
+    ParcelRoute(app._handle).add_to(app.router)  # what aiohttp's own server calls with a request
     return app
 
 

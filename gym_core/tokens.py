@@ -228,24 +228,46 @@ def unpack_frame(data: bytes) -> tuple[bytes, memoryview]:
     return data[_FRAME.size : _FRAME.size + head], memoryview(data)[_FRAME.size + head :]
 
 
+def unpack_frames(data: bytes, most: int) -> list[tuple[bytes, memoryview]]:
+    """(head, blob) of a message of whole frames. Raises ValueError when lengths lie or there are more than `most`."""
+    frames: list[tuple[bytes, memoryview]] = []
+    view, at = memoryview(data), 0
+    while at < len(data):
+        if len(frames) == most:
+            raise ValueError(f"there are more than {most} frames")
+        if at + _FRAME.size > len(data):
+            raise ValueError(f"{len(data) - at} bytes are left over")
+        head, blob = _FRAME.unpack_from(data, at)
+        begin, split, at = at + _FRAME.size, at + _FRAME.size + head, at + _FRAME.size + head + blob
+        if at > len(data):
+            raise ValueError(f"the last frame says {head} + {blob} bytes, {len(data) - begin} are left")
+        frames.append((data[begin:split], view[split:at]))
+    return frames
+
+
 class FrameReader:
     """Cuts a byte stream into frames: feed chunks, take (head, blob) pairs."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, chunk: bytes) -> Iterator[tuple[bytes, bytes]]:
-        self._buffer += chunk
-        while len(self._buffer) >= _FRAME.size:
-            head, blob = _FRAME.unpack_from(self._buffer, 0)
-            end = _FRAME.size + head + blob
-            if end > MAX_FRAME_BYTES:
-                raise ValueError(f"a frame of {end} bytes is over the limit of {MAX_FRAME_BYTES}")
-            if len(self._buffer) < end:
-                return
-            split = _FRAME.size + head
-            yield bytes(self._buffer[_FRAME.size : split]), bytes(self._buffer[split:end])
-            del self._buffer[:end]
+    def feed(self, chunk: bytes) -> list[tuple[bytes, bytes]]:
+        """The frames that are whole now. Raises ValueError for one over the limit."""
+        buffer = self._buffer
+        buffer += chunk
+        frames, at = [], 0
+        while len(buffer) - at >= _FRAME.size:
+            head, blob = _FRAME.unpack_from(buffer, at)
+            split = at + _FRAME.size + head
+            end = split + blob
+            if end - at > MAX_FRAME_BYTES:
+                raise ValueError(f"a frame of {end - at} bytes is over the limit of {MAX_FRAME_BYTES}")
+            if len(buffer) < end:
+                break
+            frames.append((bytes(buffer[at + _FRAME.size : split]), bytes(buffer[split:end])))
+            at = end
+        del buffer[:at]
+        return frames
 
     def close(self) -> None:
         """Raises ValueError when the stream ended inside a frame."""

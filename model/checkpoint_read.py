@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from model import checkpoint_pieces
-from model.checkpoint_file import StoredTensor
+from model.checkpoint_file import StoredTensor, read_header, unreadable
 from model.checkpoint_pieces import byte_view, read_at, row_pieces, share_out, staging
 from model.kernels.native.moving import copy_turned, turns
 
@@ -40,6 +40,25 @@ def read_into(pairs: Iterable[tuple[StoredTensor, Tensor]], threads: int | None 
     finally:
         for handle in handles.values():
             os.close(handle)
+
+
+def read_files(files: Iterable[Path]) -> dict[str, Tensor]:
+    """Every tensor of these safetensors files by name, in memory of its own; of two by one name the later.
+
+    Raises ValueError that names the file where it is broken, cut or holds numbers that torch does not know.
+    """
+    found: dict[str, StoredTensor] = {}
+    for file in files:
+        header = read_header(file)
+        for name, stored in header.items():
+            if stored.truncated:
+                raise unreadable(file, f"it ends before {name} does")
+            if stored.dtype is None:
+                raise unreadable(file, f"{name} is stored as {stored.stored_as}, which is not known here")
+        found |= header
+    tensors = {name: torch.empty(stored.shape, dtype=stored.dtype) for name, stored in found.items()}
+    read_into((stored, tensors[name]) for name, stored in found.items())
+    return tensors
 
 
 def _reads(handle: int, stored: StoredTensor, target: Tensor) -> list[Callable[[], None]]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import uvloop
 from aiohttp import web
 
 from gym_core.access import Access
@@ -29,7 +30,7 @@ class AppHost:
     """
 
     def __init__(self, build: Callable[[], web.Application], port: int = 0, ready_s: float = START_TIMEOUT_S) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name=type(self).__name__, daemon=True)
         self._thread.start()
         try:

@@ -1,7 +1,7 @@
 """What a run costs: CPU seconds and memory of this process and all its descendants, read from /proc as they live.
 
 CPU time of a process that ended between two readings is kept at its last reading, so the figure is a floor that errs by
-at most one interval per short-lived process.
+at most one interval per short-lived process. Memory is read less often: the kernel walks every page for it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Any
 import psutil
 
 INTERVAL_S = 0.5
+
+MEMORY_SHARE = 0.01
+"""Of the time may go into reading memory; each reading is followed by so long a rest."""
 
 
 class Meter:
@@ -26,6 +29,7 @@ class Meter:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="meter", daemon=True)
         self.peak_memory_mb = 0.0
+        self._memory_at = 0.0
         self._began = time.monotonic()
 
     def start(self) -> Meter:
@@ -62,9 +66,9 @@ class Meter:
             self._read()
 
     def _read(self) -> None:
-        memory = 0.0
         with self._lock:
-            for process in [self._root, *self._root.children(recursive=True)]:
+            processes = [self._root, *self._root.children(recursive=True)]
+            for process in processes:
                 try:
                     with process.oneshot():
                         key = (process.pid, process.create_time())
@@ -72,10 +76,12 @@ class Meter:
                             self._names[key] = " ".join(process.cmdline()[:4])[:120]
                         times = process.cpu_times()
                         self._cpu[key] = times.user + times.system
-                    memory += _pss_mb(process.pid)
                 except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                     continue
-            self.peak_memory_mb = max(self.peak_memory_mb, memory)
+            if (began := time.monotonic()) >= self._memory_at:
+                self.peak_memory_mb = max(self.peak_memory_mb, sum(_pss_mb(process.pid) for process in processes))
+                took = time.monotonic() - began
+                self._memory_at = began + took / MEMORY_SHARE
 
 
 def _pss_mb(pid: int) -> float:

@@ -6,11 +6,12 @@ Conversation ─────────────────▶ backend ─�
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import secrets
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -86,6 +87,16 @@ class ChatBackend(Protocol):
     async def chat(self, conversation: Conversation, request: GenerateRequest) -> list[ChatReply]: ...
 
 
+def _takes_messages(backend: Backend) -> TypeGuard[ChatBackend]:
+    return _is_chat(type(backend))
+
+
+@functools.cache
+def _is_chat(kind: type) -> bool:
+    """Kept by type: asking a protocol takes ten times as long as a look-up, and each turn asks."""
+    return issubclass(kind, ChatBackend)
+
+
 async def take_turn(backend: Backend, prompts: Prompts, conversation: Conversation, request: GenerateRequest) -> Turn:
     """Let the policy answer. `request` has everything but the prompt."""
     prompt = prompts.build(conversation)
@@ -99,7 +110,7 @@ async def take_turn(backend: Backend, prompts: Prompts, conversation: Conversati
         logit_bias={**request.logit_bias, **({TOOL_CALL: -math.inf} if conversation.calls_barred else {})},
         keep=request.keep or bool(conversation.tools),
     )
-    if isinstance(backend, ChatBackend):
+    if _takes_messages(backend):
         replies = await backend.chat(conversation, request)
         return _from_chat(prompts, conversation, prompt, replies)
     result = await backend.generate(request)

@@ -23,6 +23,7 @@ import torch
 
 from gym_core.errors import BadRequest, Cancelled, DeadlineExceeded, PalaestraError, PolicyFault, Unavailable
 from model.weight_memory import OpenedMemories
+from policy_server.between_steps import Commands, Outbox, late, settle
 from policy_server.grammar import Grammars, Matcher
 from policy_server.requests import GenerateRequest, GenerateResult
 from policy_server.routed import require_experts
@@ -87,9 +88,8 @@ class Engine:
         self._num_restarts = 0
         self._crashes: deque[float] = deque(maxlen=_MAX_CRASHES)
         self._inbox: deque[Job] = deque()
-        self._commands: deque[tuple[Callable[[], Any], Callable[[Any, Exception | None], None]]] = deque()
-        self._drains: deque[tuple[Callable[[], Any], Callable[[Any, Exception | None], None], float]] = deque()
-        self._outbox: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
+        self._outbox = Outbox()
+        self._commands = Commands(self._outbox)
         self._done: list[tuple[Job, PalaestraError | None]] = []
         self._wake = threading.Condition()
         self._closing = self._someone_left = False
@@ -113,8 +113,8 @@ class Engine:
         return {
             "running": scheduler.num_running,
             "waiting": scheduler.num_waiting + len(self._inbox),
-            "commands": len(self._commands),
-            "drains": len(self._drains),
+            "commands": self._commands.num_next,
+            "drains": self._commands.num_drained,
             "free_slots": scheduler.num_slots - scheduler.num_running,
             "sampled_tokens": runner.num_sampled,
             "prefilled_tokens": runner.reader.num_read,
@@ -143,9 +143,9 @@ class Engine:
             limit=room if request.max_tokens is None else min(request.max_tokens, room),
             seed=secrets.randbits(63) if request.seed is None else request.seed,
             deadline=deadline_of(request),
-            resolve=lambda job, error: self._post(loop, _settle, future, job, error),
+            resolve=lambda job, error: self._outbox.post(loop, _answer, future, job, error),
             samples=[None] * request.n,
-            notify=None if request.on_delta is None else partial(self._post, loop, request.on_delta),
+            notify=None if request.on_delta is None else partial(self._outbox.post, loop, request.on_delta),
             grammar=grammar,
         )
         with self._wake:
@@ -170,13 +170,7 @@ class Engine:
 
     async def between_steps(self, function: Callable[[], Any]) -> Any:
         """Run a function in the engine's thread while no step is under way; returns or raises what it does."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        with self._wake:
-            self._require_open()
-            self._commands.append((function, lambda value, error: self._post(loop, _set, future, value, error)))
-            self._wake.notify()
-        return await future
+        return await self._command(function, None)
 
     async def exchange(
         self, load: Callable[[], Any], version: int, *, drain: bool = False, timeout_s: float | None = None
@@ -191,26 +185,22 @@ class Engine:
 
         def swap() -> Any:
             if time.monotonic() > end:
-                raise _late(drain, timeout_s or 0.0)
+                raise late(drain, timeout_s or 0.0)
             value = load()
             self._runner.new_weights(version)
             return value
 
-        work = self._drained(swap, end) if drain else self.between_steps(swap)
+        work = self._command(swap, end if drain else None)
         try:
             async with asyncio.timeout(None if timeout_s is None else timeout_s + _SWITCH_GRACE_S):
                 return await work
         except TimeoutError:
-            raise _late(drain, timeout_s or 0.0) from None
+            raise late(drain, timeout_s or 0.0) from None
 
-    async def _drained(self, function: Callable[[], Any], end: float) -> Any:
-        """Run a function once no request has begun; called all the same when `end` has passed."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        settle = lambda value, error: self._post(loop, _set, future, value, error)  # noqa: E731
+    async def _command(self, function: Callable[[], Any], drain_until: float | None) -> Any:
         with self._wake:
             self._require_open()
-            self._drains.append((function, settle, end))
+            future = self._commands.add(function, drain_until)
             self._wake.notify()
         return await future
 
@@ -268,35 +258,25 @@ class Engine:
     def _wait(self) -> bool:
         """Sleep until there is something to do; False when closing."""
         with self._wake:
-            while not (self._closing or self._commands or self._drains or self._inbox or self._scheduler.busy):
+            while not (self._closing or self._commands or self._inbox or self._scheduler.busy):
                 self._wake.wait()
             return not self._closing
 
     def _step(self) -> None:
-        while self._commands:
-            _run(*self._commands.popleft())
+        self._commands.run_next()
         while self._inbox:
             job = self._inbox.popleft()
             self._live[job] = None
             self._scheduler.submit(job)
             self._next_deadline = min(self._next_deadline, job.deadline)
         self._drop(time.monotonic())
-        self._exchange_drained()
-        begun_only = bool(self._drains)
+        self._commands.run_drained(lambda: any(job.num_started for job in self._live))
+        begun_only = self._commands.num_drained > 0
         if not begun_only:
             self._runner.preempt(*self._scheduler.missing())
         self._runner.admit(self._scheduler.admit(self._runner.reader.room, self._runner.reader.reads, begun_only))
         self._runner.prefill()
         self._runner.decode()
-
-    def _exchange_drained(self) -> None:
-        """Run what waits for the requests that have begun, once there are none, or too late."""
-        while self._drains:
-            function, settle, end = self._drains[0]
-            if time.monotonic() <= end and any(job.num_started for job in self._live):
-                return
-            self._drains.popleft()
-            _run(function, settle)
 
     def _drop(self, now: float) -> None:
         """End the jobs that were taken back or are late."""
@@ -318,69 +298,21 @@ class Engine:
         del self._live[job]
         self._done.append((job, error))
 
-    def _post(self, loop: asyncio.AbstractEventLoop, function: Callable[..., Any], *args: Any) -> None:
-        """Have an event loop call this once the step is over. Waking a loop costs a system call, so it is done once."""
-        self._outbox.setdefault(loop, []).append(partial(function, *args))
-
     def _deliver(self) -> None:
         for job, error in self._done:
             job.resolve(job, error)
         self._done.clear()
-        for loop, calls in self._outbox.items():
-            try:
-                loop.call_soon_threadsafe(_call_all, calls)
-            except RuntimeError:
-                if not loop.is_closed():  # a loop that is gone has nobody waiting
-                    raise
-        self._outbox = {}
+        self._outbox.deliver()
 
     def _shut(self) -> None:
         closed = Unavailable("the policy engine was closed while the request was running", stage="generate")
         self._live |= dict.fromkeys(self._inbox)
         for job in list(self._live):
             self._finish(job, closed)
-        while self._commands:
-            self._commands.popleft()[1](None, closed)
-        while self._drains:
-            self._drains.popleft()[1](None, closed)
+        self._commands.refuse(closed)
         self._deliver()
 
 
-def _late(drain: bool, timeout_s: float) -> DeadlineExceeded:
-    what = "requests were still running" if drain else "the engine was busy with one step"
-    return DeadlineExceeded(
-        f"the weights were not exchanged within {timeout_s:g} s: {what}",
-        stage="drain" if drain else "switch",
-        hint="the old weights are served on",
-    )
-
-
-def _run(function: Callable[[], Any], settle: Callable[[Any, Exception | None], None]) -> None:
-    try:
-        value = function()
-    except Exception as error:  # handed to whoever asked
-        settle(None, error)
-    except BaseException as error:  # that ends the thread's loop, yet whoever asked must not wait for ever
-        settle(None, PolicyFault(f"the engine failed: {type(error).__name__}: {error}", stage="command"))
-        raise
-    else:
-        settle(value, None)
-
-
-def _call_all(calls: list[Callable[[], None]]) -> None:
-    for call in calls:
-        call()
-
-
-def _settle(future: asyncio.Future[GenerateResult], job: Job, error: PalaestraError | None) -> None:
+def _answer(future: asyncio.Future[GenerateResult], job: Job, error: PalaestraError | None) -> None:
     samples = [sample for sample in job.samples if sample is not None]
-    _set(future, GenerateResult(samples=samples, prompt_token_ids=job.prompt, num_cached=job.num_cached), error)
-
-
-def _set(future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
+    settle(future, GenerateResult(samples=samples, prompt_token_ids=job.prompt, num_cached=job.num_cached), error)

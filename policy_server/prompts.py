@@ -6,7 +6,7 @@ When the template would rewrite what was generated, or the history is not the on
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -18,11 +18,13 @@ import numpy as np
 from gym_core.errors import BadRequest
 from model import chat
 from model.tokenizer import StreamDecoder, Tokenizer
+from policy_server.remembered import Remembered
 
 START = "start"
 HISTORY_REWRITTEN = "history_rewritten"
-_MAX_OPENINGS = 512
-_MAX_CACHED_CHARS = 1 << 22
+_MAX_OPENINGS, _OPENINGS_BYTES = 512, 16 << 20
+_TEXTS_BYTES = 4 << 20
+_NO_IDS = np.zeros(0, np.int32)
 
 
 @dataclass(slots=True, frozen=True)
@@ -77,10 +79,9 @@ class Prompts:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self._ids: OrderedDict[str, list[int]] = OrderedDict()
-        self._num_chars = 0
+        self._texts = Remembered[str, np.ndarray](_TEXTS_BYTES)
+        self._openings = Remembered[bytes, Prompt](_OPENINGS_BYTES, _MAX_OPENINGS)
         self._im_start = tokenizer.control_id("<|im_start|>")
-        self._openings: OrderedDict[bytes, Prompt] = OrderedDict()
 
     def build(self, conversation: Conversation) -> Prompt:
         """The prompt of the next turn. Raises `BadRequest` naming the message or tool that is malformed."""
@@ -104,18 +105,15 @@ class Prompts:
         options = conversation.options.as_dict()
         content = msgspec.json.encode([conversation.messages, conversation.tools, options])
         key = blake2b(content, digest_size=16).digest()
-        prompt = self._openings.get(key)
+        prompt = self._openings.find(key)
         if prompt is None:
             rendered = chat.render(conversation.messages, conversation.tools, **options)
             ids = self.encode(rendered)
             ids.flags.writeable = False
             blocks = np.flatnonzero(ids == self._im_start)
             num_shared = int(blocks[1]) if len(blocks) > 2 else 0  # system, user, …, assistant
-            prompt = self._openings[key] = Prompt(ids, 0, START, rendered.thinking_open, num_shared)
-            if len(self._openings) > _MAX_OPENINGS:
-                self._openings.popitem(last=False)
-        else:
-            self._openings.move_to_end(key)
+            prompt = Prompt(ids, 0, START, rendered.thinking_open, num_shared)
+            self._openings.keep(key, prompt, sum(map(sys.getsizeof, (key, prompt, ids))))
         return prompt
 
     def _continue(self, conversation: Conversation, known: np.ndarray) -> chat.Rendered | None:
@@ -128,29 +126,24 @@ class Prompts:
 
     def encode(self, rendered: chat.Rendered) -> np.ndarray:
         """i64 ids of rendered text, its control tokens real and everything else plain."""
-        ids: list[int] = []
+        parts: list[np.ndarray] = []
         run: list[str] = []
         for text, control in rendered.pieces:
             if control:
-                ids += self._plain("".join(run))
-                ids.append(self.tokenizer.control_id(text))
+                parts += [self._plain("".join(run)), np.array([self.tokenizer.control_id(text)])]
                 run.clear()
             else:
                 run.append(text)
-        return np.array(ids + self._plain("".join(run)), np.int64)
+        return np.concatenate([*parts, self._plain("".join(run))], dtype=np.int64)
 
-    def _plain(self, text: str) -> list[int]:
-        """Ids of text between two control tokens. System prompts with their tools come again and again."""
+    def _plain(self, text: str) -> np.ndarray:
+        """i32 ids of text between two control tokens. System prompts with their tools come again and again."""
         if not text:
-            return []
-        ids = self._ids.get(text)
+            return _NO_IDS
+        ids = self._texts.find(text)
         if ids is None:
-            ids = self._ids[text] = self.tokenizer.encode(text, allow_special=False)
-            self._num_chars += len(text)
-            while self._num_chars > _MAX_CACHED_CHARS:
-                self._num_chars -= len(self._ids.popitem(last=False)[0])
-        else:
-            self._ids.move_to_end(text)
+            ids = np.array(self.tokenizer.encode(text, allow_special=False), np.int32)
+            self._texts.keep(text, ids, sys.getsizeof(text) + sys.getsizeof(ids))
         return ids
 
     def text(self, token_ids: np.ndarray) -> str:

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from gym_core.errors import BadRequest, Conflict
 from model import checkpoint, weight_layout
+from model.checkpoint_read import read_files
 from model.stack import HybridModel
 from model.weight_layout import Place
 from model.weight_memory import Handle
@@ -167,13 +166,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise BadRequest(f"there are no weights at {path}", field="path", hint="give a safetensors file or its folder")
-    tensors: dict[str, Tensor] = {}
-    for file in files:
-        try:
-            tensors |= load_file(file)
-        except (SafetensorError, OSError) as error:
-            raise BadRequest(f"{file} is not a safetensors file: {error}", field="path") from None
-    return tensors
+    try:
+        return read_files(files)
+    except (ValueError, OSError) as error:
+        raise BadRequest(str(error), field="path", hint="publish again") from None
 
 
 def compare_checksums(expected: Mapping[str, str], found: Mapping[str, str]) -> None:

@@ -81,6 +81,15 @@ class Checkpoints:
         self._prune(state.plateau_best)
         return final
 
+    def tidy(self) -> Path | None:
+        """End what a process that died in `save` had begun; the newest checkpoint, None where there is none."""
+        self._sweep()
+        newest = self.latest()
+        if newest is not None:
+            self._link(LATEST, newest)
+            self._prune(read_state(newest).plateau_best)
+        return newest
+
     def all(self) -> list[Path]:
         """Complete checkpoints, one for each step, oldest first."""
         newest: dict[int, Path] = {}

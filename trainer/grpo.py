@@ -220,7 +220,7 @@ class Grpo:
 
     async def _begin(self) -> int:
         """Resume where a checkpoint is, start otherwise; either way the served weights are the learner's."""
-        found = self.checkpoints.latest()
+        found = await asyncio.to_thread(self.checkpoints.tidy)
         if found is None:
             await self.learner.call("begin", "grpo", self.recipe.grpo.lr)
             await self.publisher.publish(self.learner, version_of(0))

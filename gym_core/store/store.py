@@ -24,6 +24,7 @@ from gym_core.store.blobs import BlobWriter
 from gym_core.store.compact import Compacted
 from gym_core.store.engine import Engines, Synchronous, open_engines
 from gym_core.store.entry import make_entry
+from gym_core.store.lookup import Lookup
 from gym_core.store.models import RolloutRow
 from gym_core.store.prune import Pruned
 from gym_core.store.reading import WITH_ROW, WITHOUT_ROW, Reading
@@ -43,6 +44,7 @@ class Store:
         self.name = engines.name
         self._writer = Writer(engines.write, BlobWriter(engines.blobs, sync=synchronous == "full"), engines.name)
         self._reading = Reading(engines)
+        self._lookup = Lookup(self._reading)
         self._closed = False
 
     @classmethod
@@ -104,12 +106,7 @@ class Store:
         """As `get_rollout`, with the task row."""
         if "\0" in rollout_id:
             return None
-
-        def read(connection: Connection) -> Stored | None:
-            row = connection.execute(WITH_ROW.where(RolloutRow.rollout_id == rollout_id)).one_or_none()
-            return None if row is None else self._reading.open(connection, row, blobs)
-
-        return await self._reading.ask(read)
+        return await self._lookup.get(rollout_id, blobs)
 
     async def iter_rollouts(
         self,

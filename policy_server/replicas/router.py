@@ -9,6 +9,7 @@ of all answers but streams of events nothing is before they are complete. What a
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from functools import partial
@@ -21,8 +22,8 @@ from multidict import CIMultiDict
 
 from gym_core import headers
 from gym_core.access import Access
-from gym_core.client import Client, Token
-from gym_core.errors import PalaestraError, PolicyFault, Unavailable
+from gym_core.client import CONNECT_TIMEOUT_S, Client, Token
+from gym_core.errors import DeadlineExceeded, PalaestraError, PolicyFault, Unavailable
 from gym_core.serve import DOOR, deadline_s, json_reply, read_json
 from gym_core.telemetry import Metrics
 from model.weight_memory import WeightMemory
@@ -36,6 +37,12 @@ from policy_server.weights import WeightsParams
 _HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date", "server"}
 _TURN = re.compile(r"-\d+$")
 _WAIT_S = 60.0
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
+"""Of a connection; what is asked over it is under the deadline of its request."""
+
+_DEADLINE_S = 3600.0
+_GRACE_S = 5.0
+"""What a replica may take beyond a request's deadline to say itself that it has passed."""
 
 
 class Router:
@@ -67,7 +74,7 @@ class Router:
 
     async def _start(self, _: web.Application) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
+            connector=aiohttp.TCPConnector(limit=0), timeout=_TIMEOUT, auto_decompress=False
         )
         try:
             await self.pool.start()
@@ -79,16 +86,18 @@ class Router:
         await self.pool.close()
         if self._session is not None:
             await self._session.close()
-        self._together.close()
+        await self._together.close()
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
         """Pass a request on, to another replica where one is gone before any of its answer was passed on.
 
         Where none is up it waits for one, a minute at most. A request that ends every replica it comes to is not
-        passed on for ever: to each of them once, and once more.
+        passed on for ever: to each of them once, and once more. All of it is under the caller's deadline.
         """
+        given_s = deadline_s(request, _DEADLINE_S)
+        end = asyncio.get_running_loop().time() + given_s
         body, key = await request.read(), rollout_of(request)
-        limit_s, tried = min(deadline_s(request, 3600.0), _WAIT_S), dict[int, Process | None]()
+        limit_s, tried = min(given_s, _WAIT_S), dict[int, Process | None]()
         error: PalaestraError = nobody()
         for _ in range(len(self.pool.replicas) + 1):
             if (replica := self.pool.choose(key, self.pool.still(tried))) is None:
@@ -101,7 +110,13 @@ class Router:
             tried[replica.number] = replica.process
             answer = web.StreamResponse()
             try:
-                return await self._pass_on(request, body, replica, answer)
+                async with asyncio.timeout_at(end + _GRACE_S):
+                    return await self._pass_on(request, body, replica, answer, end)
+            except TimeoutError:
+                late = DeadlineExceeded(f"replica {replica.number} did not answer within {given_s:g} s", stage="route")
+                if answer.prepared:
+                    return await _break_off(answer, late)
+                raise late from None
             except Unavailable as failure:
                 if answer.prepared:
                     return await _break_off(answer, failure)
@@ -109,12 +124,14 @@ class Router:
         raise error
 
     async def _pass_on(
-        self, request: web.Request, body: bytes, replica: Replica, answer: web.StreamResponse
+        self, request: web.Request, body: bytes, replica: Replica, answer: web.StreamResponse, end: float
     ) -> web.StreamResponse:
         """The replica's answer: a stream of events piece by piece, as `answer`; anything else once all of it is here,
         so that a replica that is lost in the middle of it costs nothing."""
         assert self._session is not None and replica.process is not None
-        sent = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_HEADERS}
+        sent = CIMultiDict(item for item in request.headers.items() if item[0].lower() not in _HOP_HEADERS)
+        if headers.DEADLINE in sent:
+            sent[headers.DEADLINE] = f"{max(0.0, end - asyncio.get_running_loop().time()):.3f}"
         replica.num_requests += 1
         replica.num_running += 1
         try:
@@ -231,7 +248,9 @@ async def _stream(
 
 async def _break_off(answer: web.StreamResponse, failure: PalaestraError) -> web.StreamResponse:
     """End a stream of events that has begun, with an error event."""
-    fault = PolicyFault(f"the replica was lost in the middle of its answer: {failure.message}", stage="generate")
+    fault = failure
+    if not isinstance(failure, DeadlineExceeded):
+        fault = PolicyFault(f"the replica was lost in the middle of its answer: {failure.message}", stage="generate")
     body = msgspec.json.encode(openai_error(fault.info(), fault.status))
     await answer.write(b"data: " + body + b"\n\n")
     await answer.write_eof()

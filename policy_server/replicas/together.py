@@ -1,6 +1,6 @@
 """What is asked of all replicas alike: new weights, and whether they agree; and the same of one that comes later.
 
-publish ─▶ kept open ─▶ every replica that is up ─▶ who fails alone is given up
+publish ─▶ kept open ─▶ every replica that is up ─▶ who fails alone is given up; to its end, whoever hangs up meanwhile
 checksums, scores ─▶ every replica that is up ─▶ one answer, or Conflict
 welcome: the kept weights ─▶ the checksums and scores that the others agreed on ─▶ it may serve
 """
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gym_core.client import Client
-from gym_core.errors import BadRequest, Conflict, PalaestraError, Unavailable
+from gym_core.errors import BadRequest, Conflict, Unavailable
 from policy_server.replicas.current import Kept
 from policy_server.replicas.pool import Pool, Replica, nobody, unless_gone
 from policy_server.weights import Taken, WeightsParams
@@ -28,11 +28,13 @@ class Together:
         self._kept: Kept | None = None
         self._agreed: dict[str, tuple[Ask, Any]] = {}
         self._publishing = asyncio.Lock()
+        self._begun: asyncio.Task[Taken] | None = None
 
     async def publish(self, pool: Pool, params: WeightsParams) -> Taken:
         """Give new weights to every replica that is up; one that is too slow or fails alone is given up.
 
-        Raises what they answer when none takes them: nothing has changed then.
+        Raises what they answer when none takes them: nothing has changed then. A publication that has
+        begun goes on to its end, whoever is cancelled: else some replicas would serve the one version, some the other.
         """
         return await self._of_some(pool, lambda: self._publish(pool, params))
 
@@ -46,33 +48,36 @@ class Together:
             return await work()
 
     async def _publish(self, pool: Pool, params: WeightsParams) -> Taken:
-        async with self._publishing:
-            kept = Kept(params)
-            up = [(replica, replica.process) for replica in pool.replicas if replica.up]
-            try:
-                results = await asyncio.gather(*(self._give(replica, kept) for replica, _ in up))
-            except BaseException:  # given up, or an answer that nobody expected: what it holds open is closed
-                kept.close()
-                raise
-            taken = [result for result in results if isinstance(result, Taken)]
-            for (replica, process), result in zip(up, results, strict=True):
-                if isinstance(result, Unavailable) or (taken and isinstance(result, PalaestraError)):
-                    pool.evict(replica, f"it did not take version {kept.version}: {result}", process)
-            if not taken:
-                kept.close()
-                refused = [each for each in results if isinstance(each, PalaestraError)]
-                raise next((each for each in refused if not isinstance(each, Unavailable)), nobody())
-            self.close()
-            self._kept = kept
+        await self._publishing.acquire()
+        self._begun = asyncio.create_task(self._give_all(pool, params))
+        self._begun.add_done_callback(lambda _: self._publishing.release())
+        return await asyncio.shield(self._begun)
+
+    async def _give_all(self, pool: Pool, params: WeightsParams) -> Taken:
+        kept = Kept(params)
+        up = [(replica, replica.process) for replica in pool.replicas if replica.up]
+        try:
+            given = (self._give(replica, kept) for replica, _ in up)
+            results = await asyncio.gather(*given, return_exceptions=True)
+        except asyncio.CancelledError:  # the server ends
+            kept.close()
+            raise
+        taken = [result for result in results if isinstance(result, Taken)]
+        for (replica, process), result in zip(up, results, strict=True):
+            if isinstance(result, Unavailable) or (taken and isinstance(result, BaseException)):
+                pool.evict(replica, f"it did not take version {kept.version}: {result}", process)
+        if not taken:
+            kept.close()
+            refused = [each for each in results if isinstance(each, BaseException)]
+            raise next((each for each in refused if not isinstance(each, Unavailable)), nobody())
+        self._forget()
+        self._kept = kept
         if any(other.checksums != taken[0].checksums for other in taken):
             raise Conflict("the replicas do not hold the same weights", stage="verify", server="policy")
         return taken[0]
 
-    async def _give(self, replica: Replica, kept: Kept) -> Taken | PalaestraError:
-        try:
-            taken: Taken = await unless_gone(replica, self._ask(replica.asked(), kept))
-        except PalaestraError as error:
-            return error
+    async def _give(self, replica: Replica, kept: Kept) -> Taken:
+        taken: Taken = await unless_gone(replica, self._ask(replica.asked(), kept))
         replica.version = taken.version
         return taken
 
@@ -94,8 +99,7 @@ class Together:
             replica.version = 0
             if self._kept is None:
                 return
-            if isinstance(result := await self._give(replica, self._kept), PalaestraError):
-                raise result
+            await self._give(replica, self._kept)
             for what, (ask, answer) in self._agreed.items():
                 if await unless_gone(replica, ask(replica.asked())) != answer:
                     raise Conflict(f"the {what} of replica {replica.number} are not those of the others")
@@ -129,8 +133,15 @@ class Together:
             self._agreed[what] = (ask, agreed)
         return agreed
 
-    def close(self) -> None:
-        """Forget the current weights, and what was agreed on them."""
+    async def close(self) -> None:
+        """End what is under way and let go of the current weights."""
+        if self._begun is not None:
+            self._begun.cancel()
+            await asyncio.wait([self._begun])
+        self._forget()
+
+    def _forget(self) -> None:
+        """The current weights, and what was agreed on them."""
         self._agreed.clear()
         if self._kept is not None:
             self._kept.close()

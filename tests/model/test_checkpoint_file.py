@@ -15,7 +15,7 @@ from torch import Tensor
 
 from model import checkpoint_pieces
 from model.checkpoint_file import StoredSource, TensorSource, read_header, write_file
-from model.checkpoint_read import read_into
+from model.checkpoint_read import read_files, read_into
 
 SHAPES = st.lists(st.integers(0, 5), max_size=3).map(tuple)
 FLOATS = st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16])
@@ -160,3 +160,17 @@ def test_turned_matrices_are_stored_in_any_dtype(
         target = torch.empty(70, 41, dtype=kept)
         read_into([(read_header(tmp_path / "file")["x"], target.t())])
         assert torch.equal(target, inner.to(kept).to(stored).to(kept))
+
+
+def test_files_are_read_whole_or_refused_by_name(tmp_path: Path) -> None:
+    first, second = {"a": counted((2, 3)), "b": torch.tensor(True)}, {"a": counted((4,), torch.bfloat16)}
+    save_file(first, tmp_path / "1")
+    save_file(second, tmp_path / "2")
+    found = read_files([tmp_path / "1", tmp_path / "2"])
+    assert torch.equal(found["a"], second["a"]) and torch.equal(found["b"], first["b"])
+    (tmp_path / "2").write_bytes((tmp_path / "2").read_bytes()[:-1])
+    with pytest.raises(ValueError, match="2 is not a readable safetensors file: it ends before a does"):
+        read_files([tmp_path / "1", tmp_path / "2"])
+    strange = write(tmp_path / "3", {"c": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}}, b"x")
+    with pytest.raises(ValueError, match="c is stored as F4"):
+        read_files([strange])

@@ -102,3 +102,17 @@ def test_another_recipe_is_refused_by_name() -> None:
     with pytest.raises(BadRequest, match="`grpo`") as caught:
         check_recipe({"seed": 1, "grpo": {"lr": 1}}, {"seed": 1, "grpo": {"lr": 2}})
     assert caught.value.field == "grpo"
+
+
+async def test_what_a_process_that_died_in_save_left_is_ended(tmp_path: Path, learner) -> None:
+    """Killed after the last save of a run, nothing would be saved again that could tidy up."""
+    assert Checkpoints(tmp_path / "new").tidy() is None
+    for step in (10, 20, 30):
+        await Checkpoints(tmp_path, keep=5).save(learner, state(step))
+    (tmp_path / "latest").unlink()
+    (tmp_path / "latest").symlink_to("step-000010")
+    for left in (".partial-step-000040", ".old-step-000005"):
+        (tmp_path / left).mkdir()
+    assert Checkpoints(tmp_path, keep=1).tidy() == tmp_path / "step-000030"
+    assert sorted(path.name for path in tmp_path.glob("*")) == ["latest", "step-000030"]
+    assert (tmp_path / "latest").resolve() == tmp_path / "step-000030"

@@ -22,6 +22,7 @@ from gym_core.errors import BadRequest, Conflict, TooLarge, Unavailable
 from gym_core.serve import start
 from model.weight_memory import WeightMemory
 from policy_server.replicas import engine_metrics
+from policy_server.replicas import router as router_module
 from policy_server.replicas.pool import Pool, Replica
 from policy_server.replicas.router import Router
 from policy_server.replicas.together import Together
@@ -155,6 +156,27 @@ async def test_a_stream_that_has_begun_ends_with_a_typed_error(client: Client, r
     assert json.loads(rest[6:])["error"]["code"] == "policy_fault"
 
 
+async def test_a_replica_that_answers_nothing_is_not_waited_for_beyond_the_deadline(
+    client: Client, router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router_module, "_GRACE_S", 0.0)
+    key = next(f"r{i}" for i in range(100) if router.pool.choose(f"r{i}", set()) is router.pool.replicas[0])
+    async with aiohttp.ClientSession() as session:
+
+        async def asked(body: dict[str, Any], seconds: str) -> tuple[int, bytes]:
+            told = {"x-palaestra-deadline": seconds, "Idempotency-Key": f"{key}-0"}
+            async with session.post(f"{client.base_url}/v1/completions", json=body, headers=told) as answer:
+                return answer.status, await answer.read()
+
+        async with asyncio.timeout(60):
+            whole, stream = await asyncio.gather(asked({"hang_on": 0}, "0.2"), asked({"stream": True}, "6"))
+    assert whole[0] == 504 and json.loads(whole[1])["error"]["code"] == "deadline_exceeded"
+    begun, end = stream[1].split(b"\n\n")[:2]
+    assert stream[0] == 200 and json.loads(begun[6:]) == {"replica": 0}
+    assert json.loads(end[6:])["error"]["code"] == "deadline_exceeded"
+    assert router.pool.replicas[0].num_restarts == 0  # it does as it was asked, only for too long
+
+
 async def test_a_replica_that_does_not_take_new_weights_is_evicted_and_gets_them_later(
     router: Router, tmp_path: Path
 ) -> None:
@@ -166,6 +188,21 @@ async def test_a_replica_that_does_not_take_new_weights_is_evicted_and_gets_them
         await until(lambda: slow.num_restarts)
         assert (await client.post_json("/weights", publication(67, tmp_path)))["version"] == 67
         await until(lambda: slow.up and slow.version == 67)
+
+
+async def test_a_publisher_who_hangs_up_leaves_no_mixed_versions(
+    client: Client, router: Router, tmp_path: Path
+) -> None:
+    await client.post_json("/weights", publication(3, tmp_path))
+    slow, others = router.pool.replicas[1], [router.pool.replicas[0], router.pool.replicas[2]]
+    publishing = asyncio.create_task(client.post_json("/weights", publication(66, tmp_path)))  # one never answers it
+    await until(lambda: {replica.version for replica in others} == {66})
+    publishing.cancel()
+    await asyncio.gather(publishing, return_exceptions=True)
+    await until(lambda: slow.num_restarts)  # given up, as if its publisher were there
+    assert {replica.version for replica in router.pool.replicas if replica.up} == {66}
+    assert (await client.post_json("/weights", publication(67, tmp_path)))["version"] == 67
+    await until(lambda: slow.up and slow.version == 67)
 
 
 async def test_when_all_are_gone_at_once_what_they_were_asked_waits_for_one_to_come_back(
@@ -286,7 +323,7 @@ async def test_one_that_does_not_start_leaves_none_of_the_others_behind() -> Non
     assert [child.process.returncode for child in made] == [-signal.SIGKILL]
 
 
-async def test_a_publication_that_is_given_up_keeps_nothing_open(tmp_path: Path) -> None:
+async def test_a_publication_that_the_end_of_the_server_breaks_off_keeps_nothing_open(tmp_path: Path) -> None:
     asked = asyncio.Event()
 
     class Silent(Client):
@@ -308,4 +345,6 @@ async def test_a_publication_that_is_given_up_keeps_nothing_open(tmp_path: Path)
     publishing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await publishing
+    assert num_open() == 1  # it goes on
+    await together.close()
     assert num_open() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -152,6 +153,25 @@ def test_checksums_are_those_of_the_model_room(dtype: torch.dtype, tmp_path: Pat
     assert (name, checksum(stored)) == ("x", checksum(tensor))
     with pytest.raises(FileNotFoundError):
         list(tensors_of(tmp_path / "nothing"))
+
+
+def test_published_files_are_mapped_as_they_were_written_and_broken_ones_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    written = {"odd": torch.arange(3, dtype=torch.uint8), "wide": torch.arange(5.0).double(), "none": torch.zeros(0, 3)}
+    save_file(written, file)
+    found = dict(tensors_of(file))
+    assert found.keys() == written.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in written.items())
+    header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [1, 9]}}).encode()
+    numbers = b"." + torch.tensor([1.0, 2.0]).numpy().tobytes()  # begins where no float may
+    file.write_bytes(len(header).to_bytes(8, "little") + header + numbers)
+    assert dict(tensors_of(file))["w"].tolist() == [1.0, 2.0]
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"a\.safetensors: w should be bytes 1 to 9 of 8"):
+        dict(tensors_of(file))
+    file.write_bytes((1 << 40).to_bytes(8, "little"))
+    with pytest.raises(ValueError, match="its header should end"):
+        dict(tensors_of(file))
 
 
 class Packed(nn.Module):
