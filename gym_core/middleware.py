@@ -55,6 +55,7 @@ class Door:
         self.server = server
         self.stall_s = STALL_S if stall_s is None else stall_s
         self.streamed = streamed
+        self.num_processes = "1"
         self.access = access
         self.scope = scope
         self.scopes = {"/metrics": "metrics:read", PATH: ANY, LEAVE_PATH: ANY, **scopes}
@@ -125,7 +126,7 @@ class Door:
             status = response.status
             if not response.prepared:
                 response.headers[headers.TRACE] = trace
-                response.headers[TAKES_PARCELS] = "1"
+                response.headers[TAKES_PARCELS] = self.num_processes
             return response
         finally:
             in_flight.dec()

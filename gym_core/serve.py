@@ -205,7 +205,7 @@ async def start(
         app[DOOR],
         access_log=None,
         handler_cancellation=cancel_on_disconnect,
-        shutdown_timeout=grace_s * 0.6,
+        shutdown_timeout=grace_s * 0.4,  # aiohttp takes it twice: for handlers to end, and to be cancelled
         keepalive_timeout=IDLE_S,
         max_line_size=MAX_LINE_BYTES,
         max_field_size=MAX_LINE_BYTES,
