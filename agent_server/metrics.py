@@ -41,6 +41,7 @@ class AgentMetrics:
         self.running = metrics.gauge("palaestra_rollouts_running", "Rollouts being played")
         self.queued = metrics.gauge("palaestra_rollouts_queued", "Rollouts that wait for their turn")
         self.storing = metrics.gauge("palaestra_rollouts_storing", "Rollouts that wait to be committed")
+        self.untold = metrics.gauge("palaestra_rollouts_untold", "Rollouts that ended and wait for their reader")
         self._known: dict[tuple[str, str], Histogram] = {}
 
     @contextmanager
