@@ -34,7 +34,7 @@ from gym_core.aggregate import aggregate
 from gym_core.client import Client, Token
 from gym_core.contracts import Rollout
 from gym_core.errors import BadRequest, UnknownName
-from gym_core.requests import AggregateRequest
+from gym_core.requests import AggregateRequest, CancelRequest
 from gym_core.serve import DOOR, harden, json_reply, read_json
 from gym_core.store import Store
 from gym_core.telemetry import Metrics
@@ -71,6 +71,7 @@ def build_app(
         token=access or Access.of(token if isinstance(token, str) else None),
         scope="rollouts:run",
         scopes={"/rollouts/{rollout_id}": "rollouts:read"},
+        stall_s=config.stall_s,
     )
     return app
 
@@ -170,11 +171,10 @@ async def _batch(request: web.Request) -> web.StreamResponse:
 
 
 async def _cancel(request: web.Request) -> web.Response:
-    body: Any = await read_json(request)
-    run_id, ids = body.get("run_id"), body.get("rollout_ids", [])
-    if run_id is None and not ids:
+    asked: CancelRequest = await read_json(request, CancelRequest)
+    if asked.run_id is None and not asked.rollout_ids:
         raise BadRequest("say what to take back: `run_id` or `rollout_ids`", field="run_id")
-    return json_reply({"cancelled": request.app[ROLLOUTS].cancel(run_id, ids)})
+    return json_reply({"cancelled": request.app[ROLLOUTS].cancel(asked.run_id, asked.rollout_ids)})
 
 
 async def _aggregate(request: web.Request) -> web.Response:

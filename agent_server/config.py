@@ -12,7 +12,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     of NeMo Gym; `store` is a path or database URL, empty for none.
     `model` is asked of the policy server by name where it is set.
     `max_steps` is used where neither the caller nor the environment says; `max_queued` counts rollouts waiting or
-    running in the whole server, beyond it the answer is 429.
+    running in the whole server, or finished and not yet taken by the reader of their stream; beyond it the answer is
+    429. A reader that takes nothing for `stall_s` is cut off.
     An environment that failed `breaker_failures` rollouts in a row (0: never mind) is left alone for `breaker_rest_s`,
     and for twice as long after each probe that fails too.
     """
@@ -33,5 +34,6 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     user_s: float = 120.0
     verify_s: float = 60.0
     environment_s: float = 10.0
+    stall_s: float = 300.0
     breaker_failures: int = 16
     breaker_rest_s: float = 1.0

@@ -113,7 +113,7 @@ class Conversation:
             )
         try:
             said = msgspec.json.decode(reply.body, type=UserMessage)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise EnvironmentFault(f"the user's turn cannot be read: {error}") from error
         if said.message is None:
             return False

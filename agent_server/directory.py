@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gym_core.client import Client
-from gym_core.errors import PalaestraError, UnknownName
+from gym_core.errors import PalaestraError, RemoteError, UnknownName
 from gym_core.nearest import nearest
 
 
@@ -77,26 +77,43 @@ class Directory:
         async with self._locks[name]:
             if name not in self._peers:
                 client = self._clients[name]
-                manifest: Any = (await client.get("/manifest", timeout_s=self._timeout_s)).json()
-                tools = manifest.get("tools", [])
-                self._peers[name] = EnvironmentPeer(
-                    name=name,
-                    client=client,
-                    version=manifest["version"],
-                    keeps_sessions=manifest["keeps_sessions"],
-                    max_steps=manifest["max_steps"],
-                    has_tools=bool(tools),
-                    user_turns=bool(manifest.get("user_turns")),
-                    read_only_tools=frozenset(tool["name"] for tool in tools if tool.get("read_only")),
-                    aliases=frozenset([*manifest.get("aliases", ()), *manifest.get("rows", ())]),
-                    manifest={**manifest, "name": name},
-                )
+                try:
+                    manifest: Any = (await client.get("/manifest", timeout_s=self._timeout_s)).json()
+                    self._peers[name] = _peer(name, client, manifest)
+                except (UnknownName, KeyError, TypeError, AttributeError) as error:
+                    raise RemoteError(
+                        f"at {client.base_url} there is no environment: {_reason(error)}",
+                        server="agent",
+                        hint=f"its address ends with its name as a rule: --env {name}=http://host:port/{name}",
+                    ) from None
                 self._aliases.update(dict.fromkeys(self._peers[name].aliases, name))
             return self._peers[name]
 
     async def close(self) -> None:
         for client in self._clients.values():
             await client.close()
+
+
+def _peer(name: str, client: Client, manifest: dict[str, Any]) -> EnvironmentPeer:
+    tools = manifest.get("tools", [])
+    return EnvironmentPeer(
+        name=name,
+        client=client,
+        version=manifest["version"],
+        keeps_sessions=manifest["keeps_sessions"],
+        max_steps=manifest["max_steps"],
+        has_tools=bool(tools),
+        user_turns=bool(manifest.get("user_turns")),
+        read_only_tools=frozenset(tool["name"] for tool in tools if tool.get("read_only")),
+        aliases=frozenset([*manifest.get("aliases", ()), *manifest.get("rows", ())]),
+        manifest={**manifest, "name": name},
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, PalaestraError):
+        return error.message
+    return f"its manifest has no {error}" if isinstance(error, KeyError) else "its manifest cannot be read"
 
 
 def row_environment(row: dict[str, Any]) -> str:

@@ -38,6 +38,7 @@ class AgentMetrics:
         self.running = metrics.gauge("palaestra_rollouts_running", "Rollouts being played")
         self.queued = metrics.gauge("palaestra_rollouts_queued", "Rollouts that wait for their turn")
         self.storing = metrics.gauge("palaestra_rollouts_storing", "Rollouts that wait to be committed")
+        self.untold = metrics.gauge("palaestra_rollouts_untold", "Rollouts that ended and wait for their reader")
 
     def stage(self, environment: str, name: str) -> Stage:
         """Times one call of a stage, and makes it a span where spans are made."""

@@ -216,7 +216,7 @@ def _new_rollout(task: Task, options: RunOptions) -> Rollout:
 def _verdict_reply(body: bytes) -> _VerdictReply:
     try:
         return msgspec.json.decode(body, type=_VerdictReply)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise EnvironmentFault(f"the verdict cannot be read: {error}") from error
 
 

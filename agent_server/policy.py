@@ -71,7 +71,7 @@ class Policy:
             said = msgspec.json.decode(head_bytes, type=_TurnHead)
             num_segments = sum(1 for _ in segment_sizes(segment))
             _check_calls(said.response.output)
-        except (ValueError, msgspec.MsgspecError) as error:
+        except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             raise PolicyFault(f"the policy's answer cannot be read: {error}") from error
         if num_segments > 1:
             raise PolicyFault(f"a turn has one segment of tokens, the policy sent {num_segments}")

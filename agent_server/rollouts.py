@@ -22,7 +22,7 @@ from agent_server.play import Play
 from agent_server.player import SERVER, Player
 from gym_core import telemetry
 from gym_core.contracts import RUN_KEY, Rollout, RunOptions, Task
-from gym_core.errors import BadRequest, Busy, Conflict, PalaestraError, misfit
+from gym_core.errors import BadRequest, BadRow, Busy, Conflict, PalaestraError, misfit
 from gym_core.seeds import derive
 from gym_core.store import Store
 
@@ -54,6 +54,10 @@ def read_request(row: Any) -> Request:
         what, where = misfit(error)
         raise BadRequest(what, field=f"{RUN_KEY}{where}") from None
     _check_names(task, options)
+    most = task.responses_create_params.get("max_output_tokens")
+    if most is not None and (type(most) is not int or most < 1):
+        field = "responses_create_params.max_output_tokens"
+        raise BadRow(f"`max_output_tokens` must be a number of tokens, not {most!r:.80}", field=field)
     named = bool(options.rollout_id)
     if not named:
         options = msgspec.structs.replace(options, rollout_id=os.urandom(16).hex())
@@ -73,8 +77,9 @@ def _check_names(task: Task, options: RunOptions) -> None:
             what = f"of {len(name)} characters" if len(name) > MAX_NAME else ascii(name)
             hint = f"at most {MAX_NAME} characters, all of them printable"
             raise BadRequest(f"a name cannot be {what}", field=f"{RUN_KEY}.{field}", hint=hint)
-    if "\0" in task.task_id:
-        raise BadRequest(f"a name has no NUL character, unlike {task.task_id!a}", field="task_id")
+    if "\0" in task.task_id or len(task.task_id) > MAX_NAME:
+        what = "with a NUL character" if "\0" in task.task_id else f"of {len(task.task_id)} characters"
+        raise BadRequest(f"a task's name cannot be one {what}", field="task_id", hint=f"at most {MAX_NAME} characters")
 
 
 class Rollouts:
@@ -91,16 +96,18 @@ class Rollouts:
         self._waiting: Counter[str] = Counter()
         self._storing: set[str] = set()
         self._metrics = metrics
-        self._num_running = self._num_ended = 0
+        self._num_running = self._num_ended = self._num_untold = 0
+        metrics.untold.set_function(lambda: self._num_untold)
         metrics.running.set_function(lambda: self._num_running)
         metrics.storing.set_function(lambda: len(self._storing))
         metrics.queued.set_function(lambda: max(0, len(self._tasks) - self._num_running - len(self._storing)))
 
     def check_room(self, count: int) -> None:
-        """Raises `Busy` where the server cannot take so many more."""
-        if len(self._tasks) + count > self._config.max_queued:
+        """Raises `Busy` where the server cannot take so many more. Those count that a slow reader has yet to take."""
+        held = len(self._tasks) + self._num_untold
+        if held + count > self._config.max_queued:
             raise Busy(
-                f"{len(self._tasks)} rollouts are queued, {self._config.max_queued} is the bound",
+                f"{held} rollouts are queued or wait for their reader, {self._config.max_queued} is the bound",
                 hint="send fewer at a time, or raise max_queued",
                 retry_after_s=1.0,
             )
@@ -202,21 +209,29 @@ class Rollouts:
     async def stream(self, requests: list[Request]) -> AsyncGenerator[tuple[Rollout, bytes], None]:
         """Rollouts in the order they finish. Leaving the iteration takes the unfinished back that nobody waits for."""
         asked: dict[asyncio.Task[Play], Request] = {}
-        tasks: set[asyncio.Task[Play]] = set()
+        finished: asyncio.Queue[asyncio.Task[Play]] = asyncio.Queue()
+
+        def end(task: asyncio.Task[Play]) -> None:
+            if task in asked:
+                self._num_untold += 1
+                finished.put_nowait(task)
+
         try:
             for request in requests:
                 task = self.start(request)
                 asked[task] = request
-                tasks.add(task)
-            while tasks:
-                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    play = self._result(task, asked[task])
-                    yield play.rollout, play.blob
+                task.add_done_callback(end)
+            while asked:
+                task = await finished.get()
+                self._num_untold -= 1
+                play = self._result(task, asked.pop(task))
+                yield play.rollout, play.blob
         finally:
-            for task in tasks:
+            self._num_untold -= finished.qsize()
+            for task, request in asked.items():
                 if not task.done():  # one that has ended is waited for by nobody, and its id may begin anew
-                    self._leave(asked[task].options.rollout_id)
+                    self._leave(request.options.rollout_id)
+            asked.clear()
 
     def _result(self, task: asyncio.Task[Play], request: Request) -> Play:
         """What a rollout came to; where it could not be looked up or kept, that is its outcome, and of it alone."""

@@ -7,7 +7,7 @@ and with the whole batch at once or in four parts; its fastest form counts. The 
 Mixes: `short`, math with its answers of a few tokens; `mixed`, three environments whose answers are as long as the
 demo's; `long`, math by a policy that has hardly been warmed, whose answers run to the limit of tokens.
 
-    python bench/train_step.py --setup-trl     TRL in an environment of its own, under the cache folder
+    python bench/train_step.py --setup-trl     TRL in an environment of its own (scripts/peers.py trl)
     python bench/train_step.py --json
 """
 
@@ -21,15 +21,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 from typing import Any
 
 from support.servers import start
 
 ROOT = Path(__file__).resolve().parent.parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "palaestra" / "peers" / "trl"
-NEEDED = ("torch>=2.11,<2.14", "transformers>=5.10,<6", "trl==1.16.0", "accelerate", "datasets")
+PEERS = Path(os.environ.get("PALAESTRA_PEERS") or Path.home() / ".cache" / "palaestra" / "peers")
+"""As in scripts/peers.py, which makes them."""
 STAGES = ("generation_time", "policy_training_time", "weight_sync_time", "total_step_time")
 TASKS, WARM = 256, 2
 MIXES = {"short": ("math",), "mixed": ("math", "structured_outputs", "instruction_following"), "long": ("math",)}
@@ -41,8 +40,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="few steps, one form of TRL")
-    parser.add_argument("--setup-trl", action="store_true", help=f"install {NEEDED[2]} in an environment of its own")
-    parser.add_argument("--trl-python", default=str(CACHE / "bin" / "python"), help="a Python that has TRL")
+    parser.add_argument("--setup-trl", action="store_true", help="install TRL (`python scripts/peers.py trl`)")
+    parser.add_argument("--trl-python", default=str(PEERS / "trl" / "bin" / "python"), help="a Python that has TRL")
     parser.add_argument("--mixes", default=",".join(MIXES))
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--group", type=int, default=8)
@@ -50,9 +49,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     options = parser.parse_args()
     if options.setup_trl:
-        venv.create(CACHE, with_pip=True, clear=True, symlinks=True)
-        subprocess.run([CACHE / "bin" / "python", "-m", "pip", "install", "--quiet", *NEEDED], check=True)
-        return
+        raise SystemExit(subprocess.run([sys.executable, ROOT / "scripts" / "peers.py", "trl"], check=False).returncode)
     if options.quick:
         options.steps = 5
     found = {}

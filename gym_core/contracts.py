@@ -195,15 +195,19 @@ class PendingVerdict(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float
 
 
-class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+_MOST = (1 << 63) - 1
+"""Of a number that is kept: columns of tables have 64 bits."""
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """How the policy samples; `None` leaves the choice to the row, then to the policy server.
 
     `routed_experts`: have it record which experts each token was sent to, for a learner that replays the routing.
     """
 
-    temperature: float | None = None
-    top_p: float | None = None
-    max_output_tokens: int | None = None
+    temperature: Annotated[float, Meta(ge=0)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
     stop: list[str] | None = None
     thinking: bool | None = None
     routed_experts: bool | None = None
@@ -220,10 +224,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rollout_id: str = ""
     run_id: str = ""
     group_id: str = ""
-    group_size: Annotated[int, Meta(ge=1)] = 1
-    repeat: Annotated[int, Meta(ge=0)] = 0
-    seed: int = 0
-    step: Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] = 0
+    group_size: Annotated[int, Meta(ge=1, le=_MOST)] = 1
+    repeat: Annotated[int, Meta(ge=0, le=_MOST)] = 0
+    seed: Annotated[int, Meta(ge=-_MOST - 1, le=_MOST)] = 0
+    step: Annotated[int, Meta(ge=-_MOST - 1, le=_MOST)] = 0
     deadline_s: float = 300.0
     max_steps: Annotated[int, Meta(ge=0)] | None = None
     max_turns: Annotated[int, Meta(ge=0)] | None = None

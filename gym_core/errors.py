@@ -171,6 +171,17 @@ class RemoteError(PalaestraError):
     code, status = "remote_error", 502
 
 
+def refused_behind(error: PalaestraError) -> RemoteError:
+    """What a caller is told where the server behind ours does not take our token."""
+    return RemoteError(
+        f"the {error.server or 'next'} server does not take the token of this one: {error.message}",
+        hint="see PALAESTRA_TOKEN, or the file PALAESTRA_SECRETS, of this server",
+        stage=error.stage,
+        server=error.server,
+        trace_id=error.trace_id,
+    )
+
+
 class Unavailable(PalaestraError):
     """Nobody answers at that address."""
 

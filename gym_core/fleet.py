@@ -4,7 +4,8 @@
 
 Each process has a slot, `w0`, `w1`, …, which session ids name (`session_ids.py`). What belongs together meets at one:
 the requests of a session, those of a group that is judged together, and a repeated `seed_session` (by its
-Idempotency-Key). Everything else is answered where it arrives. Supervised by `palaestra/fleet.py`.
+Idempotency-Key). `/metrics` tells of all of them (`fleet_metrics.py`). Everything else is answered where it arrives.
+Supervised by `palaestra/fleet.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from multidict import CIMultiDict
 from gym_core import headers
 from gym_core.contracts import RUN_KEY
 from gym_core.errors import DeadlineExceeded, Unavailable
-from gym_core.telemetry import trace_id
+from gym_core.fleet_metrics import together
+from gym_core.serve import DOOR
+from gym_core.telemetry import Metrics, trace_id
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -36,6 +39,9 @@ FORWARDED = "X-Palaestra-Forwarded"
 """Set by the process that passed the request on; such a request is answered where it is."""
 
 LONGEST_S = 3600.0
+METRICS_S = 5.0
+"""A process that does not tell its numbers for so long is left out; Prometheus waits for ten seconds as a rule."""
+
 _HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "content-length", "host"}
 )
@@ -96,7 +102,11 @@ class Fleet:
         self._peers: dict[int, aiohttp.ClientSession] = {}
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.method != hdrs.METH_POST or FORWARDED in request.headers:
+        if FORWARDED in request.headers:
+            return await handler(request)
+        if request.method == hdrs.METH_GET and request.path == "/metrics":
+            return await self._metrics(request)
+        if request.method != hdrs.METH_POST:
             return await handler(request)
         slot, binding = await self._owner(request)
         if slot is None or slot == self.place.slot:
@@ -127,7 +137,7 @@ class Fleet:
         if route in _BODY_ROUTES:
             try:
                 said = _peek.decode(await request.read() or b"{}")
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 return None, False  # the handler says what is wrong with it
             session_id = said.session_id or session_id
         session_id = session_id or request.cookies.get(f"palaestra_session_{service.name}", "")
@@ -151,6 +161,25 @@ class Fleet:
         async with self._peer(slot).post(url, data=await request.read(), headers=given, timeout=timeout) as reply:
             kept = CIMultiDict((name, value) for name, value in reply.headers.items() if name.lower() not in _HOP)
             return web.Response(status=reply.status, body=await reply.read(), headers=kept)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        given = {FORWARDED: self.place.worker}
+        if token := request.headers.get(hdrs.AUTHORIZATION):
+            given[hdrs.AUTHORIZATION] = token
+        slots = range(self.place.size)
+        texts = await asyncio.gather(*(self._metrics_of(request, slot, given) for slot in slots))
+        told = together({f"w{slot}": text for slot, text in zip(slots, texts, strict=True)})
+        return web.Response(body=told, headers={"Content-Type": Metrics.content_type})
+
+    async def _metrics_of(self, request: web.Request, slot: int, given: Mapping[str, str]) -> str | None:
+        if slot == self.place.slot:
+            return request.app[DOOR].metrics.text().decode()
+        try:
+            async with asyncio.timeout(METRICS_S):
+                async with self._peer(slot).get("http://fleet/metrics", headers=given) as reply:
+                    return await reply.text() if reply.status == 200 else None
+        except (TimeoutError, aiohttp.ClientError):
+            return None
 
     def _peer(self, slot: int) -> aiohttp.ClientSession:
         if slot not in self._peers:

@@ -65,7 +65,7 @@ class Response:
         """The body as `kind`. Raises `RemoteError` when it is something else."""
         try:
             return msgspec.json.decode(self.body, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise RemoteError(f"the reply of {self.url} is not what was asked for: {error}") from None
 
     def frame(self) -> tuple[bytes, memoryview]:
@@ -97,7 +97,7 @@ def _ours(body: bytes) -> PalaestraError | None:
     try:
         given = msgspec.json.decode(body, type=_Body).error
         info = msgspec.convert(given, ErrorInfo)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     error = PalaestraError.from_info(info)
     return error if info.server or error.code == info.code else None
@@ -112,7 +112,7 @@ def _said(body: bytes) -> str:
     """The first 300 characters of what a foreign error says: `error.message`, `error`, `message`, or the text."""
     try:
         given = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return " ".join(body[:1200].decode("utf-8", "replace").split())[:300]
     for key in ("error", "message", "detail"):
         if isinstance(given, dict) and key in given:

@@ -20,7 +20,7 @@ from aiohttp.typedefs import Handler
 
 from gym_core import headers, telemetry, tracing
 from gym_core.access import ANY, Access
-from gym_core.errors import ErrorInfo, PalaestraError, SlowBody
+from gym_core.errors import ErrorInfo, Forbidden, PalaestraError, SlowBody, Unauthorized, refused_behind
 from gym_core.parcel import LEAVE_PATH, PATH, TAKES_PARCELS
 
 ErrorBody = Callable[[ErrorInfo, int], Mapping[str, Any]]
@@ -28,6 +28,9 @@ ErrorBody = Callable[[ErrorInfo, int], Mapping[str, Any]]
 
 BODY_S = 60.0
 """A request whose body is not whole after this many seconds is refused."""
+
+STALL_S = 120.0
+"""A connection whose reader takes next to nothing of a reply for so long is cut."""
 
 _CODES = {401: "unauthorized", 403: "forbidden", 404: "unknown_name", 409: "conflict", 413: "too_large", 429: "busy"}
 _JSON = "application/json"
@@ -47,9 +50,12 @@ class Door:
         scope: str,
         scopes: Mapping[str, str],
         streamed: frozenset[str] = frozenset(),
+        stall_s: float | None = None,
     ) -> None:
         self.server = server
+        self.stall_s = STALL_S if stall_s is None else stall_s
         self.streamed = streamed
+        self.num_processes = "1"
         self.access = access
         self.scope = scope
         self.scopes = {"/metrics": "metrics:read", PATH: ANY, LEAVE_PATH: ANY, **scopes}
@@ -68,6 +74,9 @@ class Door:
         return web.Response(body=msgspec.json.encode(body), status=status, content_type=_JSON, headers=extra)
 
     def from_palaestra(self, error: PalaestraError) -> web.Response:
+        """A server behind this one that refuses our token is no word about the caller's."""
+        if isinstance(error, Unauthorized | Forbidden) and error.server not in ("", self.server):
+            error = refused_behind(error)
         extra: dict[str, str] = {}
         if error.retry_after_s is not None or error.status == 429:
             extra[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s or 1.0)))
@@ -75,7 +84,7 @@ class Door:
             extra[hdrs.WWW_AUTHENTICATE] = "Bearer"
         return self.error_response(error.info(), error.status, extra)
 
-    def from_http(self, error: web.HTTPException, request: web.Request) -> web.Response:
+    def from_http(self, error: web.HTTPException, request: web.BaseRequest) -> web.Response:
         """aiohttp's own refusals (no such route, wrong method, body too large) in our shape."""
         what = f"{request.method} {request.path}"
         code = _CODES.get(error.status, "bad_request" if error.status < 500 else "internal")
@@ -117,7 +126,7 @@ class Door:
             status = response.status
             if not response.prepared:
                 response.headers[headers.TRACE] = trace
-                response.headers[TAKES_PARCELS] = "1"
+                response.headers[TAKES_PARCELS] = self.num_processes
             return response
         finally:
             in_flight.dec()
@@ -147,7 +156,12 @@ class Door:
 
     @staticmethod
     async def _receive(request: web.Request) -> None:
-        """Take the whole body before the handler runs: who sends it drop by drop holds no place in a queue."""
+        """Take the whole body before the handler runs: who sends it drop by drop holds no place in a queue.
+
+        One that says that it is too large is not waited for.
+        """
+        if (request.content_length or 0) > request.client_max_size:
+            raise web.HTTPRequestEntityTooLarge(request.client_max_size)
         try:
             async with asyncio.timeout(BODY_S):
                 await request.read()
@@ -161,6 +175,8 @@ class Door:
             return self.from_palaestra(error)
         if isinstance(error, web.HTTPException):
             return self.from_http(error, request)
+        if isinstance(error, RecursionError):
+            return self.error_response(ErrorInfo(code="bad_request", message="the body is nested too deeply"), 400)
         if isinstance(error, web.RequestPayloadError):
             return self.error_response(ErrorInfo(code="bad_request", message="the request's body broke off"), 400)
         return self.from_bug(error, request)

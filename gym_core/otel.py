@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -26,6 +27,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 OUTSIDE = "client"
 """Whose spans those are that begin outside of any server: a script, the trainer."""
 
+CLOSE_S = 2.0
+"""A server that was asked to stop has five seconds for everything."""
+
 _USER_INFO = re.compile(r"//[^/@]*@")
 _propagator = TraceContextTextMapPropagator()
 _server: ContextVar[str] = ContextVar("palaestra_otel_server", default=OUTSIDE)
@@ -37,6 +41,10 @@ class OtelTracer:
     def __init__(self, processor: SpanProcessor) -> None:
         self._processor = processor
         self._tracers: dict[str, trace.Tracer] = {}
+        self._ending = threading.Event()
+        # Begun before there is anything to end: an interpreter that shuts down starts no more threads.
+        self._ender = threading.Thread(target=self._end, name="otel-end", daemon=True)
+        self._ender.start()
 
     @classmethod
     def exporting(cls) -> OtelTracer:
@@ -49,9 +57,15 @@ class OtelTracer:
         """Send what is queued. Blocks."""
         return bool(self._processor.force_flush(int(timeout_s * 1000)))
 
-    def close(self) -> None:
-        """Send what is queued and end the exporting thread. Blocks; idempotent."""
+    def close(self, within_s: float = CLOSE_S) -> None:
+        """Send what is queued and end the exporting thread; a collector that takes longer is not waited for. Blocks;
+        idempotent."""
         atexit.unregister(self.close)
+        self._ending.set()
+        self._ender.join(within_s)
+
+    def _end(self) -> None:
+        self._ending.wait()
         self._processor.shutdown()
 
     def _of(self, server: str) -> trace.Tracer:

@@ -18,7 +18,8 @@ PATH = "/parcel"
 LEAVE_PATH = "/parcel/leave"
 
 TAKES_PARCELS = "X-Palaestra-Parcel"
-"""Header of a reply: this server takes parcels. Header of a parcel: its name, by which requests in it are left."""
+"""Header of a reply: this server takes parcels, and is so many processes that share them. Header of a parcel: its
+name, by which requests in it are left."""
 
 MAX_REQUESTS = 64
 """In one parcel. More that wait at once travel in several, so that servers behind one address share them."""

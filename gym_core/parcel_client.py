@@ -69,7 +69,8 @@ class Parcels:
     def __init__(self, base_url: str, carrier: Client) -> None:
         self.carrier = carrier
         self._base = URL(base_url).raw_path.rstrip("/")
-        self._taken = self._refused = False
+        self._taken = 0
+        self._refused = False
         self._num_asking = 0
         self._waiting: list[_Waiting] = []
         self._parcels: set[_Parcel] = set()
@@ -97,8 +98,8 @@ class Parcels:
                 if reply is not None and reply.status != 404:
                     return reply
             answer = await alone()
-            if not self._taken and TAKES_PARCELS in answer.headers:
-                self._taken = True
+            if not self._taken and (said := answer.headers.get(TAKES_PARCELS)):
+                self._taken = max(1, int(said)) if said.isdecimal() and len(said) < 5 else 1
             if reply is not None and answer.status != 404:
                 self.give_up()  # something between us and the peer has other names for its paths
             return answer
@@ -130,16 +131,17 @@ class Parcels:
             raise
 
     def _send(self) -> None:
-        """At the end of the turn: what still waits leaves, in as few parcels as it fits into."""
+        """At the end of the turn: what still waits leaves, in as few parcels as it fits into, but one for each process
+        of the peer's."""
         waiting, self._waiting = [one for one in self._waiting if not one.reply.done()], []
         if len(waiting) == 1:
             waiting[0].tell(None)
             return
         load: list[_Waiting] = []
-        size = 0
+        size, most = 0, min(MAX_REQUESTS, -(-len(waiting) // self._taken))
         for one in waiting:
             size += len(one.body)
-            if load and (len(load) == MAX_REQUESTS or size > MAX_BYTES):
+            if load and (len(load) == most or size > MAX_BYTES):
                 self._parcels.add(_Parcel(self, load))
                 load, size = [], len(one.body)
             load.append(one)

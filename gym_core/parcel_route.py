@@ -117,6 +117,7 @@ class ParcelRoute:
             raise TooLarge(f"the body of {asked.path} is over the limit of {parcel.client_max_size} bytes")
         given = CIMultiDict(asked.headers)
         given.pop(hdrs.AUTHORIZATION, None)
+        given.pop(hdrs.EXPECT, None)  # its body is here: nobody waits to be told to go on
         if token := parcel.headers.get(hdrs.AUTHORIZATION):
             given[hdrs.AUTHORIZATION] = token
         message = RawRequestMessage(

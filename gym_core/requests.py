@@ -1,4 +1,4 @@
-"""Bodies of the environment service's requests."""
+"""Bodies of requests to the environment service and the agent server."""
 
 from __future__ import annotations
 
@@ -50,3 +50,10 @@ class AggregateRequest(msgspec.Struct, kw_only=True):
     """Scored rollouts, bodies of their responses left out."""
 
     verify_responses: list[dict[str, Any]]
+
+
+class CancelRequest(msgspec.Struct):
+    """Rollouts to take back: those of a run, those of these ids, or both."""
+
+    run_id: str | None = None
+    rollout_ids: list[str] = []

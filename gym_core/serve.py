@@ -24,6 +24,7 @@ from aiohttp import web
 from gym_core import auth, headers, telemetry
 from gym_core.access import ADMIN, Access
 from gym_core.connection import Runner
+from gym_core.depth import MAX_DEPTH, too_deep
 from gym_core.errors import BadRequest, Conflict, PalaestraError, misfit
 from gym_core.loop_lag import LoopLag
 from gym_core.middleware import Door, ErrorBody, echo_trace
@@ -63,12 +64,14 @@ def harden(
     scope: str = ADMIN,
     scopes: Mapping[str, str] | None = None,
     streamed: Iterable[str] = (),
+    stall_s: float | None = None,
 ) -> web.Application:
     """Put the common door in front of `app` and add `/healthz` and `/metrics` where it has none. Returns `app`.
 
     A token opens what its scopes say: a route wants that of `scopes` (by its canonical path), else `scope`;
     `open_paths` need no token; handlers of the routes `streamed` read their bodies themselves, under deadlines of
-    their own. Hardening twice keeps the first door and takes a token that it lacked.
+    their own. A connection whose reader takes nothing of a reply for `stall_s` is cut (None: two minutes). Hardening
+    twice keeps the first door and takes a token that it lacked.
     """
     access = Access.of(token)
     if DOOR in app:
@@ -76,7 +79,7 @@ def harden(
             app[DOOR].access = access
         return app
     door = app[DOOR] = Door(
-        server_name, access, frozenset(open_paths), error_body, scope, scopes or {}, frozenset(streamed)
+        server_name, access, frozenset(open_paths), error_body, scope, scopes or {}, frozenset(streamed), stall_s
     )
 
     @web.middleware
@@ -122,16 +125,21 @@ async def read_json(request: web.Request, kind: type[T] | Any = Any) -> T:
 def parse_json(body: bytes, kind: type[T] | Any = Any) -> T:
     """`body` as `kind`. Raises `BadRequest`: the path of the field that does not fit, or where the JSON breaks."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        value: T = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         what, path = misfit(error)
         raise BadRequest(what, field=path.lstrip(".")) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
     except RecursionError:
-        raise BadRequest(
-            "the body is nested too deeply", hint="no request of ours is deeper than a few levels"
-        ) from None
+        raise _too_deep() from None
+    if too_deep(value):
+        raise _too_deep()
+    return value
+
+
+def _too_deep() -> BadRequest:
+    return BadRequest("the body is nested too deeply", hint=f"{MAX_DEPTH} levels are the most")
 
 
 def deadline_s(request: web.Request, default: float) -> float:
@@ -197,7 +205,7 @@ async def start(
         app[DOOR],
         access_log=None,
         handler_cancellation=cancel_on_disconnect,
-        shutdown_timeout=grace_s * 0.6,
+        shutdown_timeout=grace_s * 0.4,  # aiohttp takes it twice: for handlers to end, and to be cancelled
         keepalive_timeout=IDLE_S,
         max_line_size=MAX_LINE_BYTES,
         max_field_size=MAX_LINE_BYTES,

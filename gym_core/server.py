@@ -80,6 +80,8 @@ def build_app(
     if fleet is not None:
         join_fleet(app, fleet, services)
     harden(app, "environment", config.token, max_body_bytes=config.max_body_bytes, scope="environment:verify")
+    if fleet is not None:
+        app[DOOR].num_processes = str(fleet.size)
     _measure(app[DOOR].metrics, routes)
     client.metrics = JudgeMetrics(app[DOOR].metrics)
     return app

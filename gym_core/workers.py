@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from gym_core.crew import RETRY_START_S, Crew
-from gym_core.errors import DeadlineExceeded, EnvironmentFault, PalaestraError
+from gym_core.errors import BadRequest, DeadlineExceeded, EnvironmentFault, PalaestraError
 from gym_core.fair_queue import Lane, fail
 from gym_core.tools import ToolFault
 from gym_core.worker_process import Said, Worker
@@ -102,6 +102,8 @@ class WorkerPool:
             data = pickle.dumps((self.spec, self.memory_limit_mb, method, args), pickle.HIGHEST_PROTOCOL)
         except (pickle.PicklingError, TypeError, AttributeError) as error:
             raise EnvironmentFault(f"the arguments of {method!r} cannot travel to a worker: {error}") from None
+        except RecursionError:
+            raise BadRequest("what was sent is nested too deeply to travel to a worker") from None
         worker = await self.crew.take(self)
         outcome = await self.crew.run(self, worker, data, timeout_s or self.timeout_s)
         if self._fault is not None and self.spec not in worker.loaded:

@@ -79,7 +79,7 @@ def _types(field: Any, root: Mapping[str, Any]) -> set[str]:
         seen.add(id(schema))
         types.update(_own_types(schema))
         if isinstance(reference := schema.get("$ref"), str):
-            pending.append(_resolve(reference, root))
+            pending.append(resolve(reference, root))
         for union in ("anyOf", "oneOf", "allOf"):
             pending.extend(_sequence(schema.get(union)))
     return types
@@ -98,7 +98,7 @@ def _sequence(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else ()
 
 
-def _resolve(reference: str, root: Mapping[str, Any]) -> Any:
+def resolve(reference: str, root: Mapping[str, Any]) -> Any:
     """What a local reference such as `#/$defs/Point` points at; None when it points nowhere."""
     node: Any = root
     for key in reference.removeprefix("#/").split("/"):

@@ -33,6 +33,11 @@ SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s
 """Where text is cut before pairs are merged, as in the released tokenizer's family: a word takes one mark before it,
 marks take the line breaks after them, every digit stands alone. Markup such as `</name>` and a line end stays short."""
 
+RESERVED = 18
+"""Control tokens of a vocabulary that is trained here."""
+
+SMALLEST_VOCAB = RESERVED + NUM_BYTES
+
 _NAMELESS = "\ufffd".encode()
 
 
@@ -56,7 +61,7 @@ class Tokenizer:
         self._bytes = byte_table(spec, self._control)
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int, reserved: int = 18) -> Self:
+    def train(cls, texts: Iterable[str], vocab_size: int, reserved: int = RESERVED) -> Self:
         """Learn merges from `texts` (control names in them are skipped).
 
         `vocab_size` counts the `reserved` control tokens and 256 bytes; a corpus without enough repeated pairs gives a

@@ -25,6 +25,8 @@ from model.stack import HybridModel
 
 _ALIGNMENT = 64
 _THREADS = 2
+_ALONE_BYTES = 16 << 20
+"""Less is hashed sooner than threads have been started and have had the interpreter in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,28 @@ class Place:
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a parameter or kept buffer lies whole, by the name the model itself has for it."""
+
+    name: str
+    dtype: torch.dtype
+    shape: torch.Size
+    offset: int
+
+    def of(self, memory: Tensor) -> Tensor:
+        """Its part of memory u8[nbytes], as a view."""
+        nbytes = self.shape.numel() * self.dtype.itemsize
+        return memory[self.offset : self.offset + nbytes].view(self.dtype).view(self.shape)
+
+
+def slots_of(model: HybridModel) -> list[Slot]:
+    """Every parameter and kept buffer in its order, for whoever has them one by one; on `meta` too."""
+    starts = {id(tensor): start for tensor, start in _blocks(model)}
+    named = (*model.named_parameters(), *model.named_buffers())
+    return [Slot(name, t.dtype, t.shape, starts[id(t)]) for name, t in named if id(t) in starts]
 
 
 def places_of(model: HybridModel) -> tuple[list[Place], int]:
@@ -88,8 +112,10 @@ def checksums(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, str]:
 
     Tensors that are dense but turned are not copied; the order is part of what is hashed.
     """
+    named = list(tensors)
+    if sum(tensor.nbytes for _, tensor in named) < _ALONE_BYTES:
+        return {name: _checksum(tensor) for name, tensor in named}
     with ThreadPoolExecutor(_THREADS) as pool:
-        named = list(tensors)
         return dict(zip((name for name, _ in named), pool.map(_checksum, (each for _, each in named)), strict=True))
 
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 import itertools
 import mmap
 import os
+import platform
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -122,6 +124,17 @@ def duplicate(handle: Handle) -> int:
         os.close(fd)
         raise ValueError(f"{path} is not the memory that was offered: whoever offered it has ended or taken it back")
     return fd
+
+
+def machine() -> str:
+    """What is the same for two processes where one can open the other's shared memory: a running system, a process
+    namespace of it, a user."""
+    try:
+        system = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux, or a /proc that tells less
+        system, namespace = platform.node(), ""
+    return f"{system} {namespace} {os.getuid()}"
 
 
 def _mapped(fd: int, nbytes: int) -> Tensor:

@@ -5,22 +5,20 @@ What is named in `Services` is used as it is; the rest is placed or started here
 
 from __future__ import annotations
 
-import os
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 from gym_core.serve import start
 from palaestra.heldout import heldout_rows
+from palaestra.hosted import node_address
 from palaestra.house import connect, draw_tasks, start_agent, start_environments
 from palaestra.line import Line
 from palaestra.replicas import placed_app
-from palaestra.services import WEIGHTS, hand_over, num_addresses
+from palaestra.services import hand_over, num_addresses
 from palaestra.stage import DEADLINE_S
+from palaestra.transport import transport_of
 from palaestra.warming import place_learner_of
-from trainer import transports
 from trainer.collect import AgentPool
-from trainer.placement import LocalPlacement
 from trainer.publisher import WeightPublisher, probe_rows
 
 
@@ -50,7 +48,7 @@ async def connect_line(line: Line) -> None:
     line.publisher = WeightPublisher(
         policy_client,
         probe_rows(vocab_size, seed=recipe.seed),
-        transport=_transport(line),
+        transport=await transport_of(line),
         switch=recipe.policy.switch,
         gate=recipe.grpo.mismatch_gate,
         timeout_s=recipe.policy.publish_s,
@@ -115,24 +113,7 @@ async def _policy(line: Line) -> str:
     if recipe.policy.replicas > 1:
         # Half the publisher's patience: a replica that is too slow is replaced before the publication is given up.
         app = placed_app(line.placement, recipe.policy.replicas, config, publish_s=recipe.policy.publish_s / 2)
-        return (await line.connected.enter_async_context(await start(app))).url
+        host = node_address()  # a learner on another node sends the router its weights
+        return (await line.connected.enter_async_context(await start(app, host))).url
     line.policy = await line.placement.place(PolicyHost, config)
     return str(await line.policy.call("url"))
-
-
-def _transport(line: Line) -> transports.Transport:
-    """How weights reach the policy server. `auto` takes the fastest that the run allows."""
-    if line.services.policy:  # a server of its own, which shares a folder with us
-        folder = Path(line.services.shared).absolute() / WEIGHTS
-        folder.mkdir(parents=True, exist_ok=True)
-        return transports.Disk(folder)
-    name = line.recipe.policy.transport
-    if name == "auto":
-        name = "shared_memory"
-        if line.recipe.layout.processes > 1:
-            name = "disk"
-        elif isinstance(line.placement, LocalPlacement):
-            name = "in_process" if line.recipe.policy.replicas == 1 else "shared_memory"
-        elif os.environ.get("RAY_ADDRESS"):  # learner and policy may be on different machines
-            name = "http"
-    return transports.make(name)

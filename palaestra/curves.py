@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 WIDTH, HEIGHT = 560, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 28
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 12, 12, 28
 COLOURS = ("#0b6e99", "#c2410c", "#15803d", "#7c3aed", "#a16207", "#be185d", "#475569", "#0e7490")
 
 Series = Sequence[tuple[float, float]]

@@ -18,6 +18,8 @@ from gym_core.store import Stored, StoreFault
 
 FORMATS = ("jsonl", "parquet")
 _BATCH = 512
+_NUMBERS = ("group_size", "repeat", "seed", "step", "policy_version_min", "policy_version_max", "contract_version")
+_LIMIT = 1 << 63
 _JSON = ("row", "verdict", "error", "output", "labels", "timings_ms", "usage")
 """Columns of a Parquet file that hold JSON text: what is in them differs from environment to environment."""
 
@@ -123,8 +125,20 @@ class _Parquet:
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
-        if rows:
-            self._writer.write_table(self._arrow.Table.from_pylist(rows, schema=self._schema))
+        if not rows:
+            return
+        try:
+            table = self._arrow.Table.from_pylist(rows, schema=self._schema)
+        except OverflowError:
+            large = next(
+                row["rollout_id"] for row in rows if any(not -_LIMIT <= row[name] < _LIMIT for name in _NUMBERS)
+            )
+            raise BadRequest(
+                f"rollout {large!r} has a number of more than 64 bits, and Parquet has none",
+                field="format",
+                hint="--format jsonl",
+            ) from None
+        self._writer.write_table(table)
 
     def close(self) -> None:
         self._flush()
@@ -143,12 +157,11 @@ def _schema(arrow: Any) -> Any:
         ]
     )
     texts = ("rollout_id", "run_id", "environment", "environment_version", "task_id", "group_id", "outcome")
-    numbers = ("group_size", "repeat", "seed", "step", "policy_version_min", "policy_version_max", "contract_version")
     return arrow.schema(
         [
             *((name, text) for name in texts),
             ("reward", real),
-            *((name, whole) for name in numbers),
+            *((name, whole) for name in _NUMBERS),
             ("finish_reason", text),
             ("created_at", real),
             *((name, text) for name in _JSON),

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import torch
 
+from model.weight_memory import machine
 from palaestra.hosted import AppHost
 from palaestra.policies import READY_S, SERVING, served_app
 from policy_server.config import PolicyConfig
@@ -66,3 +67,7 @@ class PolicyHost(AppHost):
 
     def __init__(self, settings: PolicyConfig, port: int = 0) -> None:
         super().__init__(partial(served_app, settings), port, READY_S)
+
+    def machine(self) -> str:
+        """Where shared memory of others can be opened (`weight_memory.machine`)."""
+        return machine()

@@ -79,13 +79,10 @@ def served_app(config: PolicyConfig) -> web.Application:
     """
     from gym_core.access import Access
     from policy_server.app import build_app
+    from policy_server.closing import close_with
     from policy_server.launch import open_backend
 
     backend, tokenizer = open_backend(config)
     app = build_app(backend, tokenizer, config, token=Access.configured())
-
-    async def close(_: web.Application) -> None:
-        await backend.close()
-
-    app.on_cleanup.append(close)
+    close_with(app, backend)
     return app

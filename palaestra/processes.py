@@ -1,7 +1,8 @@
 """Services as child processes: started together, their addresses learned from their first line, ended together.
 
 A child binds port 0 and prints where it listens, so no port is picked in advance and none can be taken in between. A
-child that dies or stays silent is an error with its last words, not a hang.
+child that dies or stays silent is an error with its last words, not a hang; whoever is cancelled while it waits for one
+leaves none behind.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ async def start_service(
 ) -> ServiceProcess:
     """Start `palaestra ARGUMENTS` and wait until it listens, at most `ready_s`.
 
-    Raises `Unavailable` with the end of its log when it dies first, `DeadlineExceeded` when it stays silent.
+    Raises `Unavailable` with the end of its log when it dies first or announces something else, `DeadlineExceeded` when
+    it stays silent.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
     log_path = log_dir / f"{name}.log"
@@ -60,20 +62,35 @@ async def start_service(
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "palaestra", *arguments, stdout=asyncio.subprocess.PIPE, stderr=log, env=environ
         )
+    try:
+        ready = await _announced(process, name, log_path, ready_s)
+    except BaseException:
+        if process.returncode is None:
+            process.kill()
+            await asyncio.shield(process.wait())
+        raise
+    return ServiceProcess(name, ready.url, process, log_path)
+
+
+async def _announced(process: asyncio.subprocess.Process, name: str, log_path: Path, ready_s: float) -> _Ready:
+    """What the first line of a child says."""
     assert process.stdout is not None
     try:
         line = await asyncio.wait_for(process.stdout.readline(), ready_s)
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise DeadlineExceeded(
             f"the {name} service said nothing for {ready_s:.0f} s", stage="start", hint=f"its log: {log_path}"
         ) from None
     if not line:
         code = await process.wait()
         raise Unavailable(f"the {name} service ended with code {code}: {_tail(log_path)}", stage="start")
-    ready = msgspec.json.decode(line, type=_Ready)
-    return ServiceProcess(name, ready.url, process, log_path)
+    try:
+        return msgspec.json.decode(line, type=_Ready)
+    except msgspec.MsgspecError:
+        said = line[:200].decode(errors="replace").strip()
+        raise Unavailable(
+            f"the {name} service did not say where it listens but: {said}", stage="start", hint=f"its log: {log_path}"
+        ) from None
 
 
 def _tail(path: Path, num_lines: int = 5) -> str:

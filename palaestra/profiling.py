@@ -114,11 +114,16 @@ def sampling_of(recipe: Recipe) -> Sampling:
     return Sampling(temperature=recipe.grpo.temperature, top_p=1.0, max_output_tokens=recipe.grpo.max_output_tokens)
 
 
-def begin_with(curriculum: Curriculum, path: Path) -> int:
-    """Give the pools the profiles of a file; returns how many tasks are dropped. Raises BadRequest where none fits."""
+def saved_profiles(path: Path) -> dict[Key, TaskProfile]:
+    """Profiles to begin with. Raises BadRequest where there is no file, and as `read_profiles`."""
     if not path.is_file():
         raise BadRequest(f"no file {path}", field="grpo.profiles", hint="`palaestra profile` writes one")
-    found = read_profiles(path)
+    return read_profiles(path)
+
+
+def begin_with(curriculum: Curriculum, path: Path) -> int:
+    """Give the pools the profiles of a file; returns how many tasks are dropped. Raises BadRequest where none fits."""
+    found = saved_profiles(path)
     pools = curriculum.pools
     fitting = [p for (name, task), p in found.items() if name in pools and task in pools[name].rows]
     if not fitting:

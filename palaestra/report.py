@@ -109,7 +109,7 @@ def _curves(summary: Mapping[str, Any], steps: Sequence[tuple[int, Mapping[str, 
     figures += _validation(summary["environments"], line)
     if mismatch := line("token_mult_prob_error"):
         title = "Sampling against training: token_mult_prob_error − 1"
-        figures.append(_figure(title, {"error": [(x, y - 1.0) for x, y in mismatch]}, y_format="{:.0e}"))
+        figures.append(_figure(title, {"error": [(x, y - 1.0) for x, y in mismatch]}, y_format="{:.1e}"))
     for title, key, y_format in _CHARTS:
         if points := line(key):
             figures.append(_figure(title, {key: rolling(points)}, y_format=y_format))

@@ -43,7 +43,7 @@ class Place:
 
         Raises `UnknownName`.
         """
-        inside = _store_in(Path(name))
+        inside = _store_in(Path(name)) if name else None
         async with aclosing(_opened([str(inside)] if inside else self.addresses())) as stores:
             async for store in stores:
                 known = await _run_ids(store)

@@ -7,7 +7,6 @@ line. The bearer token comes from the environment or the secrets file, never fro
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 
 from aiohttp import web
@@ -15,6 +14,7 @@ from aiohttp import web
 from gym_core import config, serve
 from gym_core.errors import BadRequest, PalaestraError
 from policy_server.app import build_app
+from policy_server.closing import close_with
 from policy_server.config import PolicyConfig
 from policy_server.launch import open_backend
 
@@ -46,11 +46,7 @@ def _setting(text: str) -> tuple[str, str]:
 def _app(settings: PolicyConfig) -> web.Application:
     backend, tokenizer = open_backend(settings)
     app = build_app(backend, tokenizer, settings)
-
-    async def close(_: web.Application) -> None:
-        await asyncio.wait_for(backend.close(), serve.GRACE_S)
-
-    app.on_cleanup.append(close)
+    close_with(app, backend)
     return app
 
 

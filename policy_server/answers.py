@@ -63,6 +63,12 @@ class Turn:
         """Of all answers; as the upstream counted, where one did."""
         return self.counted.get("completion_tokens", sum(len(answer.sample.token_ids) for answer in self.answers))
 
+    @property
+    def num_reasoning_tokens(self) -> int:
+        """Of all answers, think tags included."""
+        kinds = [reply_kinds(answer.sample.token_ids, self.prompt.thinking_open) for answer in self.answers]
+        return sum(end - start for spans in kinds for kind, start, end in spans if kind == "think")
+
 
 @dataclass(slots=True, kw_only=True)
 class ChatReply:
@@ -97,9 +103,15 @@ def _is_chat(kind: type) -> bool:
     return issubclass(kind, ChatBackend)
 
 
-async def take_turn(backend: Backend, prompts: Prompts, conversation: Conversation, request: GenerateRequest) -> Turn:
-    """Let the policy answer. `request` has everything but the prompt."""
-    prompt = prompts.build(conversation)
+async def take_turn(
+    backend: Backend,
+    prompts: Prompts,
+    conversation: Conversation,
+    request: GenerateRequest,
+    prompt: Prompt | None = None,
+) -> Turn:
+    """Let the policy answer. `request` has everything but the prompt, which is built here unless it is given."""
+    prompt = prompts.build(conversation) if prompt is None else prompt
     request = replace(
         request,
         prompt_token_ids=prompt.token_ids,
@@ -109,6 +121,7 @@ async def take_turn(backend: Backend, prompts: Prompts, conversation: Conversati
         thinking_budget=_budget(conversation, request),
         logit_bias={**request.logit_bias, **({TOOL_CALL: -math.inf} if conversation.calls_barred else {})},
         keep=request.keep or bool(conversation.tools),
+        single_call=conversation.single_call and bool(conversation.tools),
     )
     if _takes_messages(backend):
         replies = await backend.chat(conversation, request)
@@ -132,9 +145,11 @@ def fresh_id(prefix: str) -> str:
 def _parse(prompts: Prompts, conversation: Conversation, thinking_open: bool, sample: Sample) -> Answer:
     text = sample.text if sample.text is not None else cut_at(prompts.text(sample.token_ids), sample.stop_reason)
     parsed = parse_reply(text, thinking_open, conversation.tools)
-    if conversation.calls_barred and parsed.tool_calls:
-        spelled = [call.raw for call in parsed.tool_calls]  # in letters: the tag itself was barred
-        parsed = replace(parsed, content="\n".join(filter(None, [parsed.content, *spelled])), tool_calls=[])
+    allowed = 0 if conversation.calls_barred else 1 if conversation.single_call else len(parsed.tool_calls)
+    if surplus := parsed.tool_calls[allowed:]:
+        spelled = [call.raw for call in surplus]  # in letters: the tag itself was barred
+        content = "\n".join(filter(None, [parsed.content, *spelled]))
+        parsed = replace(parsed, content=content, tool_calls=parsed.tool_calls[:allowed])
     calls = [ToolCall(call.name, call.arguments, fresh_id("call")) for call in parsed.tool_calls]
     return Answer(
         reasoning=parsed.reasoning,

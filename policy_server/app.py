@@ -11,7 +11,7 @@ import numpy as np
 from aiohttp import web
 
 from gym_core.access import Access
-from gym_core.errors import BadRequest, ErrorInfo
+from gym_core.errors import BadRequest
 from gym_core.serve import DOOR, deadline_s, harden, json_reply, read_json
 from gym_core.telemetry import Metrics
 from gym_core.tokens import FRAME_TYPE
@@ -22,9 +22,11 @@ from policy_server.answers import take_turn
 from policy_server.config import PolicyConfig
 from policy_server.echo import echo_of, unsampled
 from policy_server.engine import Engine
+from policy_server.openai_error import openai_error
 from policy_server.params import require_model
 from policy_server.prompts import Prompts
 from policy_server.requests import Backend, WeightHolder
+from policy_server.response_stream import stream_response
 from policy_server.score import score, score_both
 from policy_server.token_routes import DetokenizeParams, TokenizeParams, detokenize, tokenize
 from policy_server.turns import read_turn, write_turn
@@ -32,7 +34,7 @@ from policy_server.vllm.backend import VllmBackend
 from policy_server.weight_body import receive
 from policy_server.weights import Taken, WeightsParams, audit, load_weights
 
-_NOW = frozenset({"running", "waiting", "commands", "free_slots"})
+_NOW = frozenset({"running", "waiting", "commands", "drains", "free_slots"})
 """What the engine's counts say of this moment; the others count from its start."""
 
 BACKEND: web.AppKey[Backend] = web.AppKey("policy_backend", Backend)
@@ -88,6 +90,7 @@ class Routes:
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/v1/models", self.models)
+        app.router.add_get("/v1/models/{name:.+}", self.model)
         app.router.add_get("/version", self.version)
         app.router.add_post("/v1/responses", self.responses)
         app.router.add_post("/v1/chat/completions", self.chat_completions)
@@ -108,10 +111,13 @@ class Routes:
         require_model(params.model, self.backend.model_name)
         conversation = responses.conversation_of(params, self.config)
         generate = responses.generate_request(params, self.config, self._deadline(request))
+        if params.stream:
+            return await stream_response(request, self.backend, self.prompts, conversation, generate, params)
         turn = await take_turn(self.backend, self.prompts, conversation, generate)
         body = responses.response_object(turn, params, self.backend.model_name)
-        body = responses.with_echo(responses.with_logprobs(body, turn, params, self.prompts), params, generate)
-        return await streams.replay_response(request, body) if params.stream else json_reply(body)
+        return json_reply(
+            responses.with_echo(responses.with_logprobs(body, turn, params, self.prompts), params, generate)
+        )
 
     async def _turn(self, request: web.Request) -> web.Response:
         params, conversation = read_turn(await request.read(), self.config)
@@ -149,8 +155,15 @@ class Routes:
         return json_reply(body)
 
     async def models(self, _: web.Request) -> web.Response:
+        return json_reply({"object": "list", "data": [self._model()]})
+
+    async def model(self, request: web.Request) -> web.Response:
+        require_model(request.match_info["name"], self.backend.model_name)
+        return json_reply(self._model())
+
+    def _model(self) -> dict[str, Any]:
         model = {"id": self.backend.model_name, "object": "model", "created": self._since, "owned_by": "palaestra"}
-        return json_reply({"object": "list", "data": [model | {"max_model_len": self.backend.max_length}]})
+        return model | {"max_model_len": self.backend.max_length}
 
     async def version(self, _: web.Request) -> web.Response:
         return json_reply({"version": self.backend.version, "model": self.backend.model_name})
@@ -211,10 +224,3 @@ class Routes:
 
 def _lists(rows: list[np.ndarray]) -> list[list[float]]:
     return [row.tolist() for row in rows]
-
-
-def openai_error(info: ErrorInfo, status: int) -> dict[str, Any]:
-    """OpenAI's error body with our keys in it."""
-    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
-    kind = {401: "authentication_error", 403: "permission_error"}.get(status, kind)
-    return {"error": {**msgspec.to_builtins(info), "type": kind, "param": info.field or None}}

@@ -11,10 +11,11 @@ from policy_server.answers import Answer, Turn, fresh_id
 from policy_server.config import PolicyConfig
 from policy_server.constraints import calls_constraint, format_constraint, only_one
 from policy_server.logprob_list import logprob_list
-from policy_server.params import SamplingParams, num_alternatives, render_options
+from policy_server.params import SamplingParams, at_least_one, num_alternatives, render_options, thinking_of
 from policy_server.prompts import Conversation, Prompts
 from policy_server.requests import GenerateRequest, Sample
 from policy_server.responses import bundled_tokens, token_bundle
+from policy_server.unserved import CHAT, refuse
 
 
 class ChatParams(SamplingParams, kw_only=True):
@@ -33,11 +34,25 @@ class ChatParams(SamplingParams, kw_only=True):
     chat_template_kwargs: dict[str, Any] | None = None
     stream_options: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
+    reasoning_effort: Any = None
+    functions: Any = None
+    function_call: Any = None
+    modalities: Any = None
+    audio: Any = None
+    web_search_options: Any = None
+    add_generation_prompt: Any = None
+    continue_final_message: Any = None
+    chat_template: Any = None
+    documents: Any = None
+    echo: Any = None
+    include_reasoning: Any = None
 
 
 def generate_request(params: ChatParams, config: PolicyConfig, deadline_s: float) -> GenerateRequest:
     """Sampling of these create parameters. Raises `BadRequest` naming the field."""
-    wanted = params.max_completion_tokens if params.max_tokens is None else params.max_tokens
+    refuse(params, CHAT)
+    name = "max_tokens" if params.max_completion_tokens is None else "max_completion_tokens"
+    wanted = at_least_one(getattr(params, name), name)
     request = params.request(config, deadline_s, n=1 if params.n is None else params.n, max_tokens=wanted)
     if params.top_logprobs and not params.logprobs:
         raise BadRequest("top_logprobs needs logprobs=true", field="top_logprobs")
@@ -70,10 +85,15 @@ def conversation_of(params: ChatParams, config: PolicyConfig) -> Conversation:
     return Conversation(
         messages=params.messages,
         tools=[] if barred else tools,
-        options=render_options(config, params.chat_template_kwargs, params.reasoning_budget),
+        options=render_options(
+            config,
+            thinking_of(params.reasoning_effort, "reasoning_effort") | (params.chat_template_kwargs or {}),
+            params.reasoning_budget,
+        ),
         known=known,
         num_known_messages=num_known,
         calls_barred=barred and bool(tools),
+        single_call=params.parallel_tool_calls is False,
     )
 
 
@@ -85,7 +105,7 @@ def completion_object(turn: Turn, params: ChatParams, model: str, prompts: Promp
         "created": int(time.time()),
         "model": model,
         "choices": [_choice(index, answer, turn, params, prompts) for index, answer in enumerate(turn.answers)],
-        "usage": usage_of(turn.num_prompt_tokens, turn.num_sampled_tokens),
+        "usage": usage_of_turn(turn),
     }
     if params.return_token_ids:
         body["prompt_token_ids"] = turn.prompt.token_ids.tolist()
@@ -101,16 +121,33 @@ def usage_of(num_prompt: int, num_sampled: int) -> dict[str, int]:
     }
 
 
+def usage_of_turn(turn: Turn) -> dict[str, Any]:
+    """Token counts with their details: what needed no computation, what was thought."""
+    usage: dict[str, Any] = usage_of(turn.num_prompt_tokens, turn.num_sampled_tokens)
+    usage["prompt_tokens_details"] = {"cached_tokens": turn.num_cached}
+    usage["completion_tokens_details"] = {"reasoning_tokens": turn.num_reasoning_tokens}
+    return usage
+
+
 def _choice(index: int, answer: Answer, turn: Turn, params: ChatParams, prompts: Prompts) -> dict[str, Any]:
-    message = message_of(answer)
-    choice: dict[str, Any] = {"index": index, "message": message, "finish_reason": answer.finish_reason}
-    choice["stop_reason"] = answer.sample.stop_reason
-    choice["logprobs"] = content_logprobs(answer.sample, params, prompts)
+    message = message_of(answer) | bundle_of(turn, answer, params)
+    return {"index": index, "message": message, **ending_of(answer, params, prompts)}
+
+
+def bundle_of(turn: Turn, answer: Answer, params: ChatParams) -> dict[str, Any]:
+    """The training tokens of a message, where they are asked for."""
+    return token_bundle(turn.prompt.token_ids, answer) if params.return_token_ids else {}
+
+
+def ending_of(answer: Answer, params: ChatParams, prompts: Prompts) -> dict[str, Any]:
+    """What a choice says beside its message: how it ended, its log-probabilities and tokens."""
+    sample = answer.sample
+    choice: dict[str, Any] = {"finish_reason": answer.finish_reason, "stop_reason": sample.stop_reason}
+    choice["logprobs"] = content_logprobs(sample, params, prompts)
     if params.return_token_ids:
-        message |= token_bundle(turn.prompt.token_ids, answer)
-        choice["token_ids"] = answer.sample.token_ids.tolist()
-    if answer.sample.routed_experts is not None:
-        choice["routed_experts"] = answer.sample.routed_experts.tolist()
+        choice["token_ids"] = sample.token_ids.tolist()
+    if sample.routed_experts is not None:
+        choice["routed_experts"] = sample.routed_experts.tolist()
     return choice
 
 

@@ -16,9 +16,10 @@ from policy_server.answers import fresh_id
 from policy_server.chat_completions import usage_of
 from policy_server.config import PolicyConfig
 from policy_server.echo import Echo
-from policy_server.params import SamplingParams, num_alternatives, refuse
+from policy_server.params import SamplingParams, num_alternatives
 from policy_server.prompts import Prompts
 from policy_server.requests import Backend, GenerateRequest, GenerateResult, Sample
+from policy_server.unserved import refuse
 from policy_server.watch import cut_at
 
 
@@ -62,7 +63,7 @@ def generate_request(params: CompletionParams, config: PolicyConfig, deadline_s:
 
 def prompts_of(params: CompletionParams, prompts: Prompts) -> list[np.ndarray]:
     """i64[t] of every prompt. Control names in text are meant: this is the raw door."""
-    refuse(params, suffix=("",), best_of=(params.n or 1,))
+    refuse(params, {"suffix": ("",), "best_of": (params.n or 1,)})
     given = params.prompt
     many = given if isinstance(given, list) and given and isinstance(given[0], str | list) else [given]
     return [_tokens(prompt, f"prompt[{i}]" if len(many) > 1 else "prompt", prompts) for i, prompt in enumerate(many)]
@@ -133,18 +134,24 @@ def _choice(
         "stop_reason": sample.stop_reason,
         "logprobs": None if params.logprobs is None else logprob_columns(sample, params, prompts, echo),
     }
+    return choice | tokens_of(result.prompt_token_ids, sample, params)
+
+
+def tokens_of(prompt: np.ndarray, sample: Sample, params: CompletionParams) -> dict[str, Any]:
+    """The token ids of a choice and what trains on them, where they are asked for; `prompt` is i64[t]."""
+    told: dict[str, Any] = {}
     if params.return_token_ids:
-        choice["prompt_token_ids"] = np.asarray(result.prompt_token_ids).tolist()
-        choice["token_ids"] = sample.token_ids.tolist()
+        told["prompt_token_ids"] = np.asarray(prompt).tolist()
+        told["token_ids"] = sample.token_ids.tolist()
         if sample.exact:
-            choice["generation_token_ids"] = choice["token_ids"]
-            choice["generation_log_probs"] = sample.logprobs.tolist()
-            choice["policy_version"] = int(sample.versions[-1])
+            told["generation_token_ids"] = told["token_ids"]
+            told["generation_log_probs"] = sample.logprobs.tolist()
+            told["policy_version"] = int(sample.versions[-1])
             if not sample.loss_mask.all():
-                choice["generation_loss_mask"] = sample.loss_mask.astype(int).tolist()
+                told["generation_loss_mask"] = sample.loss_mask.astype(int).tolist()
     if sample.routed_experts is not None:
-        choice["routed_experts"] = sample.routed_experts.tolist()
-    return choice
+        told["routed_experts"] = sample.routed_experts.tolist()
+    return told
 
 
 def text_of(sample: Sample, prompts: Prompts) -> str:

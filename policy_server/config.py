@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+MAX_TEMPERATURE = 1e6
+
 
 class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`backend` is `embedded` (a checkpoint in this process), `vllm` (a vLLM server that is started for it, or the
@@ -61,5 +63,13 @@ class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"cache_mb must be at least 1, not {self.cache_mb}")
         if self.num_prefixes < 0:
             raise ValueError(f"num_prefixes must be 0 or more, not {self.num_prefixes}")
-        if not self.deadline_s > 0:
-            raise ValueError(f"deadline_s must be positive, not {self.deadline_s}")
+        for name in ("num_threads", "max_tokens"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        for name in ("deadline_s", "vllm_start_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if not 0 <= self.temperature <= MAX_TEMPERATURE:
+            raise ValueError(f"temperature must be 0 to {MAX_TEMPERATURE:g}, not {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], not {self.top_p}")

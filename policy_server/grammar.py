@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -22,11 +24,13 @@ import numpy as np
 from gym_core.errors import BadRequest, PolicyFault
 from model.control_tokens import CONTROL_NAME
 from model.tokenizer import Tokenizer
+from policy_server.argument_text import slashes_escaped
 from policy_server.remembered import Remembered
 
 if TYPE_CHECKING:
     import llguidance
 
+_SHOWN_SOURCE = re.compile(r"\s*\d+ \|")
 _KEPT_BYTES = 64 << 20
 _ONE_BYTES, _CHAR_BYTES = 192 << 10, 48
 """What a compiled grammar takes, and what each character of it adds: more than any that was measured, 0.12 MB for a
@@ -106,10 +110,16 @@ class Grammars:
         failed, messages = LLMatcher.validate_grammar_with_warnings(grammar, self._engine)
         matcher = None if failed else LLMatcher(self._engine, grammar, log_level=0)
         if matcher is None or matcher.is_error():
-            first = (messages[0] if failed else matcher.get_error()).strip().splitlines()[0]  # type: ignore[union-attr]  # not failed: it is there
+            told = messages[0] if failed else matcher.get_error()  # type: ignore[union-attr]  # not failed: it is there
             hint = "leave out what is not supported, or ask without a constraint"
-            raise BadRequest(f"output cannot be held to this: {first}", field=constraint.field, hint=hint)
+            raise BadRequest(f"output cannot be held to this: {_reason(told)}", field=constraint.field, hint=hint)
         return Matcher(matcher, self._engine.vocab_size)
+
+
+def _reason(told: str) -> str:
+    """What the compiler complains about, in one line, without the grammar that it shows."""
+    lines = itertools.takewhile(lambda line: not _SHOWN_SOURCE.match(line), told.splitlines())
+    return " ".join(word for line in lines for word in line.split() if word.strip("^"))
 
 
 def lark(constraint: Constraint) -> str:
@@ -117,8 +127,7 @@ def lark(constraint: Constraint) -> str:
     if constraint.kind == "lark":
         return constraint.text
     if constraint.kind == "regex":
-        escaped = constraint.text.replace("\n", "\\n").replace("/", "\\/")
-        return f"start: /{escaped}/\n"
+        return f"start: /{slashes_escaped(constraint.text)}/\n"
     # a thought is followed by line breaks, which are no part of the answer
     return f"start: LEAD? json\nLEAD: /\\n{{1,2}}/\njson: {json_rule(msgspec.json.decode(constraint.text))}\n"
 

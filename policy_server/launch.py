@@ -82,6 +82,7 @@ def open_backend(config: PolicyConfig) -> tuple[Backend, Tokenizer]:
     """The backend of these settings, running, and its tokenizer. Raises `BadRequest` naming the setting."""
     tokenizer = _tokenizer(config)
     if config.backend == "embedded":
+        _require_device(config.device)
         try:
             model = checkpoint.load_pretrained(config.checkpoint, config.device, getattr(torch, config.dtype))
         except (ValueError, FileNotFoundError) as error:
@@ -103,6 +104,16 @@ def open_backend(config: PolicyConfig) -> tuple[Backend, Tokenizer]:
         timeout_s=config.deadline_s,
     )
     return upstream, tokenizer
+
+
+def _require_device(name: str) -> None:
+    """Raises `BadRequest` for a device that this machine or this torch has not."""
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (index or "0").isdecimal():
+        raise BadRequest(f"there is no device {name!r}", field="device", hint="use cpu, cuda or cuda:0")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and int(index or 0) >= count:
+        raise BadRequest(f"there is no {name} here: torch sees {count} GPUs", field="device", hint="use cpu")
 
 
 def _shortly(error: Exception, most: int = 3) -> str:

@@ -12,11 +12,14 @@ from policy_server.config import PolicyConfig
 from policy_server.constraints import guided_constraint
 from policy_server.prompts import RenderOptions
 from policy_server.requests import GenerateRequest
+from policy_server.unserved import SAMPLING, UnservedSampling, refuse
 
 MAX_ALTERNATIVES = 20
+_MAX_DIGITS = 12
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 
-class SamplingParams(msgspec.Struct, kw_only=True):
+class SamplingParams(UnservedSampling, kw_only=True):
     """Fields that all three generating routes take; None (or absent) means the server's default."""
 
     model: str | None = None
@@ -39,7 +42,8 @@ class SamplingParams(msgspec.Struct, kw_only=True):
     structured_outputs: dict[str, Any] | None = None
 
     def request(self, config: PolicyConfig, deadline_s: float, *, n: int, max_tokens: int | None) -> GenerateRequest:
-        """The request to a backend, its prompt still empty."""
+        """The request to a backend, its prompt still empty. Raises `BadRequest` naming the field."""
+        refuse(self, SAMPLING)
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         if "" in stop:
             raise BadRequest("a stop string must not be empty", field="stop")
@@ -68,8 +72,8 @@ def _biases(given: Mapping[str, float] | None) -> dict[int, float]:
     """Amounts by token id. Raises `BadRequest` for a key that is no number or an amount beyond OpenAI's."""
     biases: dict[int, float] = {}
     for token, amount in (given or {}).items():
-        if not token.isdecimal() or not -100 <= amount <= 100:
-            raise BadRequest(f"no bias of {amount} for {token!r}: token ids and -100..100", field="logit_bias")
+        if not (token.isdecimal() and len(token) <= _MAX_DIGITS) or not -100 <= amount <= 100:
+            raise BadRequest(f"no bias of {amount} for {token!r:.40}: token ids and -100..100", field="logit_bias")
         biases[int(token)] = amount
     return biases
 
@@ -79,6 +83,13 @@ def num_alternatives(wanted: int | None, field: str) -> int:
     if wanted is not None and not 0 <= wanted <= MAX_ALTERNATIVES:
         raise BadRequest(f"must be 0 to {MAX_ALTERNATIVES}, not {wanted}", field=field)
     return wanted or 0
+
+
+def at_least_one(tokens: int | None, field: str) -> int | None:
+    """A number of tokens to sample. Raises `BadRequest` where it is none."""
+    if tokens is not None and tokens < 1:
+        raise BadRequest(f"{field} must be at least 1, not {tokens}", field=field)
+    return tokens
 
 
 def include_usage(stream_options: Mapping[str, Any] | None) -> bool:
@@ -95,14 +106,16 @@ def require_model(name: str | None, served: str) -> None:
         raise UnknownName(f"there is no model {name!r} here", field="model", hint=f"this server has {served!r}")
 
 
-def refuse(body: Mapping[str, Any] | msgspec.Struct, **accepted: tuple[Any, ...]) -> None:
-    """Raises `BadRequest` for a field that asks for something this server does not do; None always passes."""
-    for name, values in accepted.items():
-        value = body.get(name) if isinstance(body, Mapping) else getattr(body, name)
-        if value is not None and value not in values:
-            allowed = ", ".join(msgspec.json.encode(v).decode() for v in values) or "null"
-            hint = f"leave it out or use {allowed}"
-            raise BadRequest(f"{name}={value!r} is not supported here", field=name, hint=hint)
+def thinking_of(effort: Any, field: str) -> dict[str, Any]:
+    """Template options of OpenAI's reasoning effort: `none` turns thinking off, the others leave it as it is.
+
+    Raises `BadRequest` for what is no effort.
+    """
+    if effort is None:
+        return {}
+    if effort not in _EFFORTS:
+        raise BadRequest(f"there is no effort {effort!r:.40}", field=field, hint=f"use one of {', '.join(_EFFORTS)}")
+    return {"enable_thinking": False} if effort == "none" else {}
 
 
 def render_options(

@@ -47,7 +47,7 @@ class RenderOptions:
 class Conversation:
     """Chat messages and tools; `known` are the tokens of the first `num_known_messages` (None on the first turn).
 
-    `calls_barred`: the request has tools and says that none may be called.
+    `calls_barred`: the request has tools and says that none may be called; `single_call`: not more than one in a reply.
     """
 
     messages: list[dict[str, Any]]
@@ -56,6 +56,7 @@ class Conversation:
     known: np.ndarray | None = None
     num_known_messages: int = 0
     calls_barred: bool = False
+    single_call: bool = False
 
 
 @dataclass(slots=True, frozen=True)

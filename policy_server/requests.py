@@ -33,7 +33,8 @@ class GenerateRequest:
     seed + i (None: fresh randomness); smaller `priority` goes first; `deadline_s` counts from the call.
     `constraint` holds the answer to a grammar; `presence_penalty`, `frequency_penalty` and `logit_bias` are OpenAI's.
     `thinking_open`: the prompt ends inside a thought; `thinking_budget`: tokens a sample may think, with
-    `</think>`. `num_top_logprobs` alternatives are told for every token, and with `routed_experts` where it was sent.
+    `</think>`; `single_call`: after a first tool call none is begun. `num_top_logprobs` alternatives are told for
+    every token, and with `routed_experts` where it was sent.
     Hints for the engine: `keep`, a further turn may continue this one; `known_tokens`, how much of the prompt is an
     earlier turn's trace; `shared_tokens`, how much of it other prompts have too (the system block).
     `on_delta` is called on the event loop after every step.
@@ -58,6 +59,7 @@ class GenerateRequest:
     thinking_budget: int | None = None
     num_top_logprobs: int = 0
     routed_experts: bool = False
+    single_call: bool = False
     keep: bool = False
     known_tokens: int = 0
     shared_tokens: int = 0

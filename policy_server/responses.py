@@ -15,9 +15,10 @@ from policy_server.answers import Answer, Turn, fresh_id, reply_kinds
 from policy_server.config import PolicyConfig
 from policy_server.constraints import calls_constraint, format_constraint, only_one
 from policy_server.logprob_list import logprob_list
-from policy_server.params import SamplingParams, num_alternatives, refuse, render_options
+from policy_server.params import SamplingParams, at_least_one, num_alternatives, render_options, thinking_of
 from policy_server.prompts import Conversation, Prompts
 from policy_server.requests import GenerateRequest
+from policy_server.unserved import RESPONSES, refuse
 
 
 class ResponsesParams(SamplingParams, kw_only=True):
@@ -32,11 +33,16 @@ class ResponsesParams(SamplingParams, kw_only=True):
     reasoning: dict[str, Any] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
-    previous_response_id: str | None = None
-    background: bool | None = None
     text: dict[str, Any] | None = None
     top_logprobs: int | None = None
     include: list[str] | None = None
+    previous_response_id: Any = None
+    conversation: Any = None
+    background: Any = None
+    prompt: Any = None
+    truncation: Any = None
+    context_management: Any = None
+    n: Any = None
 
     @property
     def wants_logprobs(self) -> bool:
@@ -44,13 +50,31 @@ class ResponsesParams(SamplingParams, kw_only=True):
 
 
 _LOGPROBS = "message.output_text.logprobs"
+_NOTHING_TO_INCLUDE = (
+    "reasoning.encrypted_content",  # reasoning is told in the clear
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+)
+"""OpenAI's other values of `include`: parts of items that this server never answers with."""
+
+
+def _require_known(include: list[str] | None) -> None:
+    """Raises `BadRequest` for a part of a reply that nobody has."""
+    for number, name in enumerate(include or ()):
+        if name != _LOGPROBS and name not in _NOTHING_TO_INCLUDE:
+            raise BadRequest(
+                f"there is no {name!r:.80} to include", field=f"include[{number}]", hint=f"use {_LOGPROBS}"
+            )
 
 
 def generate_request(params: ResponsesParams, config: PolicyConfig, deadline_s: float) -> GenerateRequest:
     """Sampling of these create parameters."""
-    if params.max_output_tokens is not None and params.max_output_tokens < 1:
-        raise BadRequest(f"must be at least 1, not {params.max_output_tokens}", field="max_output_tokens")
-    request = params.request(config, deadline_s, n=1, max_tokens=params.max_output_tokens)
+    most = at_least_one(params.max_output_tokens, "max_output_tokens")
+    request = params.request(config, deadline_s, n=1, max_tokens=most)
     request.num_top_logprobs = num_alternatives(params.top_logprobs, "top_logprobs")
     request.constraint = only_one(
         request.constraint,
@@ -83,7 +107,8 @@ def conversation_of(
     Without `known`, token bundles on earlier output items (`prompt_token_ids`, `generation_token_ids`) are used.
     Raises `BadRequest` naming the field.
     """
-    refuse(params, previous_response_id=(), background=(False,))
+    refuse(params, RESPONSES)
+    _require_known(params.include)
     if known is None and isinstance(params.input, list):
         known, num_known_items = bundled_tokens(params.input)
     try:
@@ -101,14 +126,13 @@ def conversation_of(
         known=known,
         num_known_messages=num_known,
         calls_barred=barred and bool(tools),
+        single_call=params.parallel_tool_calls is False,
     )
 
 
 def _template_kwargs(params: ResponsesParams) -> dict[str, Any]:
     """Template options, in rising order of precedence: reasoning effort, metadata (a JSON text), own field."""
-    kwargs: dict[str, Any] = {}
-    if params.reasoning and params.reasoning.get("effort") == "none":
-        kwargs["enable_thinking"] = False
+    kwargs = thinking_of((params.reasoning or {}).get("effort"), "reasoning.effort")
     packed = (params.metadata or {}).get("chat_template_kwargs")
     if packed is not None:
         try:
@@ -157,31 +181,40 @@ def items_of(answer: Answer) -> list[dict[str, Any]]:
     return output_items(parsed, lambda prefix: next(call_ids) if prefix == "call" else fresh_id(prefix), status)
 
 
-def response_object(turn: Turn, params: ResponsesParams, model: str) -> dict[str, Any]:
-    """The Responses object without the echo of its parameters, as our own servers exchange it."""
+def response_head(model: str) -> dict[str, Any]:
+    """What a Responses object begins with."""
+    created = int(time.time())
+    return {"id": fresh_id("resp"), "object": "response", "created_at": created, "error": None, "model": model}
+
+
+def response_object(
+    turn: Turn,
+    params: ResponsesParams,
+    model: str,
+    *,
+    head: dict[str, Any] | None = None,
+    output: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The Responses object without the echo of its parameters, as our own servers exchange it.
+
+    A stream gives the `head` and the `output` items that it has told.
+    """
     answer = turn.answers[0]
     num_prompt, num_sampled = turn.num_prompt_tokens, turn.num_sampled_tokens
-    kinds = reply_kinds(answer.sample.token_ids, turn.prompt.thinking_open)
-    num_reasoning = sum(end - start for kind, start, end in kinds if kind == "think")
-    output = items_of(answer)
+    output = items_of(answer) if output is None else output
     if params.return_token_ids:
         output[-1] |= token_bundle(turn.prompt.token_ids, answer)
     cut = answer.finish_reason == "length"
-    return {
-        "id": fresh_id("resp"),
-        "object": "response",
-        "created_at": int(time.time()),
+    return (head or response_head(model)) | {
         "status": "incomplete" if cut else "completed",
         "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
-        "error": None,
-        "model": model,
         "output": output,
         "malformed_tool_calls": answer.malformed,
         "usage": {
             "input_tokens": num_prompt,
             "input_tokens_details": {"cached_tokens": turn.num_cached},
             "output_tokens": num_sampled,
-            "output_tokens_details": {"reasoning_tokens": num_reasoning},
+            "output_tokens_details": {"reasoning_tokens": turn.num_reasoning_tokens},
             "total_tokens": num_prompt + num_sampled,
         },
     }
@@ -219,6 +252,8 @@ def with_echo(response: dict[str, Any], params: ResponsesParams, request: Genera
         "top_p": request.top_p,
         "metadata": params.metadata or {},
         "previous_response_id": None,
+        "background": False,
+        "store": False,
         "reasoning": params.reasoning,
         "text": {"format": text_format(params) or {"type": "text"}},
         "truncation": "disabled",

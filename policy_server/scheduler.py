@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from gym_core.errors import BadRequest, Busy, PalaestraError
+from policy_server.config import MAX_TEMPERATURE
 from policy_server.grammar import Matcher
 from policy_server.requests import GenerateRequest, Sample
 
-MAX_TEMPERATURE, MAX_SAMPLES = 1e6, 1024
+MAX_SAMPLES = 1024
 
 
 @dataclass(slots=True, eq=False)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gym_core.errors import PalaestraError
-from model.control_tokens import END_THINK, THINK
+from model.control_tokens import END_THINK, END_TOOL_CALL, THINK, TOOL_CALL
 from policy_server.grammar import Matcher
 from policy_server.requests import FORCED, SAMPLED, STEERED, GenerateRequest
 
@@ -27,7 +27,8 @@ SLACK = 1e-3
 def needs_steering(request: GenerateRequest) -> bool:
     """Whether any of the request's options touches the distribution."""
     penalised = request.presence_penalty or request.frequency_penalty or request.logit_bias
-    return bool(penalised or request.constraint is not None or request.thinking_budget is not None)
+    held = request.constraint is not None or request.thinking_budget is not None or request.single_call
+    return bool(penalised or held)
 
 
 class Steering:
@@ -39,6 +40,7 @@ class Steering:
         self._thinking, self._left = request.thinking_open, request.thinking_budget
         self._said: Counter[int] = Counter()
         self._penalised = bool(request.presence_penalty or request.frequency_penalty)
+        self._in_call = self._called = False
 
     @property
     def must_close(self) -> bool:
@@ -49,7 +51,11 @@ class Steering:
     def active(self) -> bool:
         """Whether the next token is steered at all."""
         held = self._grammar is not None and not self._thinking
-        return held or self.must_close or bool(self._said) or bool(self._request.logit_bias)
+        return held or self.must_close or self._no_more_calls or bool(self._said) or bool(self._request.logit_bias)
+
+    @property
+    def _no_more_calls(self) -> bool:
+        return self._called and self._request.single_call and not self._thinking
 
     def adjust(self, logits: Tensor) -> None:
         """Add bias and penalties to logits [V], in place."""
@@ -67,6 +73,8 @@ class Steering:
             allowed[END_THINK] = True
         elif self._grammar is not None and not self._thinking:
             self._grammar.fill(allowed)
+        elif self._no_more_calls:
+            allowed[TOOL_CALL] = False
 
     def push(self, token: int) -> None:
         """The token that was drawn."""
@@ -80,6 +88,10 @@ class Steering:
         elif token == THINK:
             self._spend()
             self._thinking = True
+        elif token == TOOL_CALL:
+            self._in_call = True
+        elif token == END_TOOL_CALL and self._in_call:
+            self._called = True
 
     def _spend(self) -> None:
         if self._left is not None:

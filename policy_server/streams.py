@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,21 +13,15 @@ from aiohttp import web
 
 from gym_core.errors import PalaestraError
 from policy_server.answers import Answer, Turn, fresh_id, take_turn
-from policy_server.chat_completions import ChatParams, content_logprobs, message_of, usage_of
-from policy_server.completions import Asked, CompletionParams, complete, logprob_columns, text_of
+from policy_server.chat_completions import ChatParams, bundle_of, ending_of, message_of, usage_of, usage_of_turn
+from policy_server.completions import Asked, CompletionParams, complete, logprob_columns, text_of, tokens_of
 from policy_server.echo import NOTHING, Echo, unsampled
-from policy_server.events import Deltas, Events, LiveContent, response_events
+from policy_server.events import Deltas, Events
+from policy_server.live import Kind, LiveReply
+from policy_server.openai_error import openai_error
 from policy_server.params import include_usage
 from policy_server.prompts import Conversation, Prompts
 from policy_server.requests import Backend, GenerateRequest, GenerateResult, Sample
-
-
-async def replay_response(request: web.Request, response: dict[str, Any]) -> web.StreamResponse:
-    """A whole Responses object as its events."""
-    events = Events(request)
-    for name, data in response_events(response):
-        await events.send(data, name)
-    return await events.close(done=False)
 
 
 async def stream_chat(
@@ -37,43 +32,54 @@ async def stream_chat(
     generate: GenerateRequest,
     params: ChatParams,
 ) -> web.StreamResponse:
-    """chat.completion.chunk events: text as it comes where it needs no parsing, the rest when the reply is whole."""
+    """chat.completion.chunk events: thoughts and text as they come, calls when the reply is whole."""
     events, with_usage = Events(request), include_usage(params.stream_options)
     head = {"id": fresh_id("chatcmpl"), "object": "chat.completion.chunk", "created": int(time.time())}
-    head["model"] = backend.model_name
-    live: dict[int, LiveContent] = defaultdict(LiveContent)
-    plain = not (conversation.tools or conversation.options.enable_thinking)
+    head |= {"model": backend.model_name} | ({"usage": None} if with_usage else {})
+    prompt = prompts.build(conversation)
+    live: dict[int, LiveReply] = {}
 
     async def send(index: int, delta: dict[str, Any], **more: Any) -> None:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None} | more
         await events.send(head | {"choices": [choice]})
 
+    async def begin(index: int) -> LiveReply:
+        if index not in live:
+            live[index] = LiveReply(prompt.thinking_open)
+            await send(index, {"role": "assistant", "content": ""})
+        return live[index]
+
     async with Deltas() as deltas:
-        deltas.run(take_turn(backend, prompts, conversation, replace(generate, on_delta=deltas.put)))
+        deltas.run(take_turn(backend, prompts, conversation, replace(generate, on_delta=deltas.put), prompt))
         async for delta in deltas:
-            if plain and (text := live[delta.index].push(delta.text)):
-                await send(delta.index, {"role": "assistant", "content": text})
+            for kind, text in (await begin(delta.index)).push(delta.text):
+                await send(delta.index, {_FIELDS[kind]: text})
         try:
             turn: Turn = await deltas.result()
         except PalaestraError as error:
             return await _broken(events, error)
     for index, answer in enumerate(turn.answers):
-        await send(index, {"role": "assistant"} | _rest(answer, live[index].num_sent))
-        logprobs = content_logprobs(answer.sample, params, prompts)
-        await send(index, {}, finish_reason=answer.finish_reason, logprobs=logprobs)
+        if rest := _rest(answer, (await begin(index)).num_shown):
+            await send(index, rest)
+        await send(index, bundle_of(turn, answer, params), **ending_of(answer, params, prompts))
     if with_usage:
-        usage = usage_of(turn.num_prompt_tokens, turn.num_sampled_tokens)
-        await events.send(head | {"choices": [], "usage": usage})
+        await events.send(head | {"choices": [], "usage": usage_of_turn(turn)})
     return await events.close()
 
 
-def _rest(answer: Answer, num_sent: int) -> dict[str, Any]:
-    """The message without what was shown of its text; calls numbered as chunks need them."""
+_FIELDS: dict[Kind, str] = {"think": "reasoning_content", "answer": "content"}
+
+
+def _rest(answer: Answer, num_shown: Mapping[Kind, int]) -> dict[str, Any]:
+    """The message without what was shown of it; calls numbered as chunks need them."""
     message = message_of(answer)
-    message["content"] = answer.content[num_sent:]
-    if answer.tool_calls:
-        message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(message["tool_calls"])]
-    return message
+    rest = {
+        "reasoning_content": answer.reasoning[num_shown["think"] :],
+        "content": answer.content[num_shown["answer"] :],
+        "tool_calls": [{"index": i, **call} for i, call in enumerate(message.get("tool_calls", []))],
+        "malformed_tool_calls": answer.malformed,
+    }
+    return {name: value for name, value in rest.items() if value}
 
 
 async def stream_completion(
@@ -84,7 +90,7 @@ async def stream_completion(
     events, params, generate = Events(request), asked.params, asked.generate
     with_usage = include_usage(params.stream_options)
     head = {"id": fresh_id("cmpl"), "object": "text_completion", "created": int(time.time())}
-    head["model"] = backend.model_name
+    head |= {"model": backend.model_name} | ({"usage": None} if with_usage else {})
     begun: set[int] = set()
 
     async def send(index: int, text: str, **more: Any) -> None:
@@ -117,8 +123,9 @@ async def stream_completion(
         for index, sample in enumerate(result.samples):
             echo = None if asked.echoes is None else asked.echoes[number]
             rest = text_of(sample, prompts)[sent[index] :]
-            logprobs = _columns(sample, params, prompts, echo, after_echo=True)
-            await send(first + index, rest, finish_reason=sample.finish_reason, logprobs=logprobs)
+            more = tokens_of(ids, sample, params) | {"stop_reason": sample.stop_reason}
+            more["logprobs"] = _columns(sample, params, prompts, echo, after_echo=True)
+            await send(first + index, rest, finish_reason=sample.finish_reason, **more)
         num_sampled += sum(len(sample.token_ids) for sample in result.samples)
     if with_usage:
         usage = usage_of(sum(map(len, asked.prompts)), num_sampled)
@@ -145,5 +152,5 @@ async def _broken(events: Events, error: PalaestraError) -> web.StreamResponse:
     """Before the first event the error is the reply; after it, the last event."""
     if not events.response.prepared:
         raise error
-    await events.send({"error": {"message": str(error.info()), "type": "server_error", "code": error.code}})
+    await events.send(openai_error(error.info(), error.status))
     return await events.close()

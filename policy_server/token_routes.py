@@ -10,6 +10,7 @@ from gym_core.errors import BadRequest
 from policy_server.chat_completions import ChatParams, conversation_of
 from policy_server.config import PolicyConfig
 from policy_server.prompts import Prompts
+from policy_server.unserved import TOKENIZE, refuse
 
 
 class TokenizeParams(msgspec.Struct, kw_only=True):
@@ -20,6 +21,10 @@ class TokenizeParams(msgspec.Struct, kw_only=True):
     tools: list[dict[str, Any]] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     reasoning_budget: int | None = None
+    return_token_strs: bool | None = None
+    add_generation_prompt: Any = None
+    continue_final_message: Any = None
+    chat_template: Any = None
 
 
 class DetokenizeParams(msgspec.Struct, kw_only=True):
@@ -29,7 +34,11 @@ class DetokenizeParams(msgspec.Struct, kw_only=True):
 
 
 def tokenize(params: TokenizeParams, prompts: Prompts, config: PolicyConfig, max_length: int) -> dict[str, Any]:
-    """{"tokens", "count", "max_model_len"}. Raises `BadRequest` unless exactly one of prompt and messages is given."""
+    """{"tokens", "count", "max_model_len"}, and the tokens' texts as "token_strs" where they are asked for.
+
+    Raises `BadRequest` unless exactly one of prompt and messages is given.
+    """
+    refuse(params, TOKENIZE)
     if (params.prompt is None) == (params.messages is None):
         raise BadRequest("give either `prompt` or `messages`", field="prompt")
     if params.prompt is not None:
@@ -42,7 +51,10 @@ def tokenize(params: TokenizeParams, prompts: Prompts, config: PolicyConfig, max
             reasoning_budget=params.reasoning_budget,
         )
         tokens = prompts.build(conversation_of(chat, config)).token_ids.tolist()
-    return {"tokens": tokens, "count": len(tokens), "max_model_len": max_length}
+    told = {"tokens": tokens, "count": len(tokens), "max_model_len": max_length}
+    if params.return_token_strs:
+        told["token_strs"] = [prompts.tokenizer.token_bytes(token).decode("utf-8", "replace") for token in tokens]
+    return told
 
 
 def detokenize(params: DetokenizeParams, prompts: Prompts) -> dict[str, str]:

@@ -8,7 +8,8 @@
     </function>
     </tool_call>
 
-An argument whose schema allows text is written as it is, up to the tag that ends it; any other is JSON of its schema.
+An argument whose schema allows text is written as it is, up to the tag that ends it, as far as `argument_text` finds
+no bounds for it; any other is JSON of its schema.
 Arguments come in the order in which the schema declares them, the required ones always, the others as the policy wants.
 """
 
@@ -21,8 +22,10 @@ import msgspec
 
 from model.arguments import typed_value
 from model.control_tokens import END_TOOL_CALL, TOOL_CALL
+from policy_server.argument_text import Literal, Text, forms
 from policy_server.grammar import json_rule
 
+_CLOSING = "\n</parameter>\n"
 _DEFINITIONS = ("$defs", "definitions")
 _PROBES = ("null", "true", "1", "1.5", "[]", "{}")
 
@@ -57,15 +60,30 @@ def _function(rule: str, name: str, schema: Mapping[str, Any]) -> list[str]:
 
 
 def _parameter(rule: str, key: str, field: Any, root: Mapping[str, Any]) -> list[str]:
-    opening, closing = f"<parameter={key}>\n", "\n</parameter>\n"
-    choices = field.get("enum") if isinstance(field, Mapping) else None
-    if choices and all(isinstance(choice, str) for choice in choices):
-        choice = " | ".join(_quoted(text) for text in choices)
-        return [f"{rule}: {_quoted(opening)} ({choice}) {_quoted(closing)}"]
-    if not _is_json(field, root):
-        return [f"{rule}: {_quoted(opening)} {rule}v", f"{rule}v[suffix={_quoted(closing)}]: /(?s:.*)/"]
-    held = {**field, **{name: root[name] for name in _DEFINITIONS if name in root}}
-    return [f"{rule}: {_quoted(opening)} {rule}v {_quoted(closing)}", f"{rule}v: {json_rule(held)}"]
+    opening, closing = _quoted(f"<parameter={key}>\n"), _quoted(_CLOSING)
+    if _is_json(field, root):
+        return [f"{rule}: {opening} {rule}v {closing}", _json(f"{rule}v", field, root)]
+    left = forms(field, root)
+    if left is None:
+        return [f"{rule}: {opening} {rule}v", f"{rule}v[suffix={closing}]: /(?s:.*)/"]
+    uses: list[str] = []
+    rules: list[str] = []
+    for number, form in enumerate(left):
+        own = f"{rule}v{number}"
+        if isinstance(form, Literal):
+            uses.append(f"{_quoted(form.text)} {closing}" if form.text else closing)
+        elif isinstance(form, Text):
+            uses.append(own)
+            rules.append(f"{own}[suffix={closing}]: {form.terminal}")
+        else:
+            uses.append(f"{own} {closing}")
+            rules.append(_json(own, form.schema, root))
+    return [f"{rule}: {opening} ({' | '.join(uses)})", *rules]
+
+
+def _json(rule: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    held = {**schema, **{name: root[name] for name in _DEFINITIONS if name in root}}
+    return f"{rule}: {json_rule(held)}"
 
 
 def _is_json(field: Any, root: Mapping[str, Any]) -> bool:

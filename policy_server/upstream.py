@@ -16,7 +16,7 @@ import numpy as np
 from gym_core.client import Client
 from gym_core.errors import BadRequest, PolicyFault, RemoteError, Unauthorized, UnknownName
 from gym_core.tokens import NO_VERSION
-from model.control_tokens import END_THINK
+from model.control_tokens import END_THINK, END_TOOL_CALL
 from model.tokenizer import Tokenizer
 from policy_server.answers import ChatReply, ToolCall, fresh_id
 from policy_server.prompts import Conversation
@@ -171,6 +171,8 @@ class ChatUpstream(Upstream):
             body["max_tokens"] = request.max_tokens
         if conversation.tools:
             body["tools"] = list(conversation.tools)
+            if conversation.single_call:
+                body["parallel_tool_calls"] = False
         options = conversation.options.as_dict()
         body["chat_template_kwargs"] = {name: value for name, value in options.items() if value is not None}
         reply = await self._ask("/v1/chat/completions", body, request)
@@ -202,16 +204,19 @@ class ChatUpstream(Upstream):
 def _origin(ids: np.ndarray, request: GenerateRequest) -> np.ndarray | None:
     """What is known of tokens that another server steered: it does not say which, so none of them is taken for sampled.
 
-    A thinking budget touches the tag that closes the thought, and only where the budget was used up.
+    A thinking budget touches the tag that closes the thought, and only where the budget was used up; one call only,
+    what comes after it.
     """
     if request.constraint is not None or request.presence_penalty or request.frequency_penalty or request.logit_bias:
         return np.full(len(ids), STEERED, np.uint8)
-    closing = np.flatnonzero(ids == END_THINK)
-    if request.thinking_budget is None or not len(closing) or closing[0] < request.thinking_budget - 1:
-        return None
     origin = np.zeros(len(ids), np.uint8)
-    origin[closing[0]] = FORCED
-    return origin
+    called = np.flatnonzero(ids == END_TOOL_CALL)
+    if request.single_call and len(called):
+        origin[called[0] + 1 :] = STEERED
+    closing = np.flatnonzero(ids == END_THINK)
+    if request.thinking_budget is not None and len(closing) and closing[0] >= request.thinking_budget - 1:
+        origin[closing[0]] = FORCED
+    return origin if origin.any() else None
 
 
 def _call(call: Call) -> ToolCall:

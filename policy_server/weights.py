@@ -11,12 +11,14 @@ as the body of a request.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+import torch
 from torch import Tensor
 
 from gym_core.errors import BadRequest, Conflict
@@ -37,7 +39,7 @@ class WeightsParams(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     `switch` is when they are exchanged, `switch_s` how long that may wait.
     """
 
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
     path: str = ""
     memory: Handle | None = None
     layout: list[Place] = []
@@ -111,10 +113,11 @@ async def publish(
     """Serve these tensors (by released name) as `version`. Returns checksums, computed from the model that serves them.
 
     Raises `Conflict`, the old weights still served, when the version is not newer, a tensor is missing, unknown or of
-    another shape, or a checksum differs; `DeadlineExceeded` when they could not be exchanged in time.
+    another shape or not finite, or a checksum differs; `DeadlineExceeded` when they could not be exchanged in time.
     """
     if checksums:
         compare_checksums(checksums, await asyncio.to_thread(checkpoint.checksum, tensors.items()))
+    await asyncio.to_thread(require_finite, tensors.items())
 
     def load() -> dict[str, str]:
         _require_newer(engine, version)
@@ -127,10 +130,13 @@ async def publish(
 async def audit(engine: Engine) -> tuple[int, dict[str, str]]:
     """(version, `weight_layout.checksums` of what is served). Tokens go on while they are computed.
 
-    Raises `Conflict` when the weights were exchanged meanwhile.
+    Raises `Conflict` when the weights were exchanged meanwhile, and where a number of theirs is not finite.
     """
     version = engine.version
-    found = await asyncio.to_thread(weight_layout.checksums, checkpoint.state_tensors(engine.model))
+    found, _ = await asyncio.gather(
+        asyncio.to_thread(weight_layout.checksums, checkpoint.state_tensors(engine.model)),
+        asyncio.to_thread(require_finite, checkpoint.state_tensors(engine.model)),
+    )
     if engine.version != version:
         raise Conflict(f"version {version} was replaced while its checksums were computed", stage="verify")
     return version, found
@@ -139,6 +145,17 @@ async def audit(engine: Engine) -> tuple[int, dict[str, str]]:
 def served_checksums(engine: Engine) -> dict[str, str]:
     """`checkpoint.checksum` of the weights in the model; call it through `engine.between_steps`."""
     return checkpoint.checksum(checkpoint.state_tensors(engine.model))
+
+
+def require_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Raises `Conflict` naming the first tensor with a NaN or an infinity.
+
+    The extremes tell, and are read off as fast as memory is.
+    """
+    for name, tensor in tensors:
+        extremes = torch.aminmax(tensor) if tensor.numel() else ()
+        if not all(math.isfinite(each.item()) for each in extremes):
+            raise Conflict(f"{name} has numbers that are not finite", field=name, hint="the learner has diverged")
 
 
 def _require_newer(engine: Engine, version: int) -> None:

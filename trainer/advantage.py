@@ -5,8 +5,10 @@
 
     scale "none"               A_i = d_i                               Dr. GRPO (arXiv 2503.20783)
     scale "std"                A_i = d_i / (std(R) + 1e-6)             std with n - 1
-    scale "published_leave_one_out"   A_i = d_i / (std_{j≠i}(R_j) + 1e-6) where that spread is not 0, d_i where it is:
-                               NeMo RL's normalisation, bit for bit
+    scale "published_leave_one_out"   A_i = d_i / (std_{j≠i}(R_j) + 1e-6) where that spread is not 0, d_i where it is,
+                               std_{j≠i}² = (mean_{j≠i}(R_j²) - mean_{j≠i}(R_j)²) (n-1)/(n-2): NeMo RL's normalisation,
+                               in its fp32 and its order of operations, so to the bit; but that others of one
+                               reward have a spread of exactly 0, where its rounding may make a spike of them
 
 The first two scales sum to zero over the group and order rollouts as their rewards do. The published one does neither:
 one success among 16 gets +1.00 and its siblings -0.26, two get +3.6 (each success is measured by the spread of the
@@ -20,6 +22,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import Literal
+
+import torch
 
 from gym_core.contracts import Rollout
 
@@ -45,21 +49,26 @@ def group_advantages(
 
 
 def _advantages(known: list[float], scale: Scale, baseline: Baseline) -> list[float]:
+    if scale == "published_leave_one_out":
+        return _published(known, baseline)
     n = len(known)
     mean = math.fsum(known) / n
     stretch = n / (n - 1) if baseline == "leave_one_out" else 1.0
     ahead = [stretch * (reward - mean) for reward in known]
     if scale == "none":
         return ahead
-    if scale == "std":
-        spread = _std(known, mean) + EPSILON
-        return [value / spread for value in ahead]
-    others = (known[:i] + known[i + 1 :] for i in range(n))
-    spreads = [_std(rest, math.fsum(rest) / len(rest)) for rest in others]
-    return [value / (spread + EPSILON) if spread > 0 else value for value, spread in zip(ahead, spreads, strict=True)]
+    spread = math.sqrt(math.fsum((reward - mean) ** 2 for reward in known) / (n - 1)) + EPSILON
+    return [value / spread for value in ahead]
 
 
-def _std(values: list[float], mean: float) -> float:
-    if max(values) == min(values):  # also a lone one; rounding must not make a spread of it
-        return 0.0
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+def _published(known: list[float], baseline: Baseline) -> list[float]:
+    rewards, n = torch.tensor(known, dtype=torch.float32), len(known)
+    siblings = 1 - torch.eye(n)
+    mean = torch.matmul(siblings, rewards) / (n - 1)
+    square = torch.matmul(siblings, rewards.square()) / (n - 1)
+    variance = (square - mean.square()) * (torch.tensor(n - 1.0) / max(n - 2, 1))
+    alike = torch.tensor([len(set(known[:i] + known[i + 1 :])) == 1 for i in range(n)])
+    spread = torch.where(alike, 0.0, variance.clamp(min=0.0).sqrt())
+    ahead = rewards - (mean if baseline == "leave_one_out" else rewards.mean())
+    found: list[float] = torch.where(spread > 0, ahead / (spread + EPSILON), ahead).tolist()
+    return found

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ import msgspec
 from gym_core.errors import BadRequest
 from gym_core.nearest import hint
 from trainer.presets import PRESETS
+from trainer.recipe_errors import refusal
 from trainer.recipe_parts import (
     EnvironmentMix,
     EvalRecipe,
@@ -54,6 +56,8 @@ __all__ = [
 ]
 
 RECIPES = Path(__file__).parent / "recipes"
+_NAME = re.compile(r"(?![.\s])[^/\\\x00-\x1f\x7f]{1,100}")
+_SEEDS = 1 << 63
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,6 +97,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         _require_finite(msgspec.to_builtins(self))
         require_positive(self, "vocab_size", "keep_checkpoints", "checkpoint_every")
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"`name` becomes a folder's, of 1 to 100 characters without `/`, not {self.name!r}")
+        if not 0 <= self.seed < _SEEDS:
+            raise ValueError(f"`seed` is a number from 0 to 2^63 - 1, not {self.seed}")
         if min(self.retries, self.environment_actors) < 0:
             raise ValueError(
                 f"`retries` and `environment_actors` are 0 or more, not {self.retries}, {self.environment_actors}"
@@ -173,16 +181,16 @@ def parse_recipe(data: dict[str, Any], source: str = "recipe") -> Recipe:
     try:
         return msgspec.convert(data, Recipe)
     except msgspec.ValidationError as error:
-        text, _, where = str(error).partition(" - at `$")
-        raise BadRequest(f"{source}: {text}", field=where.strip("`.")) from None
+        found = refusal(error, Recipe, data)
+        raise BadRequest(f"{source}: {found.message}", field=found.field, hint=found.hint) from None
 
 
 def _with_presets(given: dict[str, Any], source: str) -> dict[str, Any]:
     """What the named presets say, then what the recipe says itself."""
     names = given.get("preset", [])
     merged: dict[str, Any] = {}
-    for name in [names] if isinstance(names, str) else names:
-        if name not in PRESETS:
+    for name in names if isinstance(names, list) else [names]:
+        if not isinstance(name, str) or name not in PRESETS:
             raise BadRequest(
                 f"{source}: no preset is called `{name}`", field="objective.preset", hint=hint(str(name), PRESETS)
             )

@@ -73,6 +73,10 @@ class Curriculum:
         progress = min(step / (self.steps - 1), 1.0) if self.steps > 1 else 0.0
         return self.start + (self.end - self.start) * progress
 
+    def _distance(self, rate: float, step: int) -> float:
+        """(ρ - μ)² / 2σ²."""
+        return ((rate - self.mean(step)) / self.sigma) ** 2 / 2
+
     def draw(self, step: int) -> list[Row]:
         """The rows of this step: each environment's quota, distinct, shuffled across environments."""
         rows: list[Row] = []
@@ -99,8 +103,7 @@ class Curriculum:
                 rate = pool.pass_rate(task_id)
                 log_weight = 0.0
                 if self.order == "gaussian":
-                    distance = (rate - self.mean(step)) ** 2 / (2 * self.sigma**2)
-                    log_weight = -distance - math.log(density[bin_of(rate)])
+                    log_weight = -self._distance(rate, step) - math.log(density[bin_of(rate)])
                 keys[task_id] = log_weight - math.log(-math.log(random.random() or 5e-324))  # Gumbel: top k of these
             taken = heapq.nlargest(pool.quota - len(drawn), candidates, key=keys.__getitem__)
             drawn += taken
@@ -109,15 +112,16 @@ class Curriculum:
 
     def _histogram_metrics(self, rates: Sequence[float], step: int) -> dict[str, float]:
         """Achieved against target over the pass-rate bins: shares, means and KL(achieved ‖ target)."""
-        centres = [(b + 0.5) / BINS for b in range(BINS)]
-        target = [math.exp(-((c - self.mean(step)) ** 2) / (2 * self.sigma**2)) for c in centres]
-        norm = math.fsum(target)
+        log_target = [-self._distance((b + 0.5) / BINS, step) for b in range(BINS)]
+        highest = max(log_target)  # a narrow Gaussian leaves no share at all to bins far from its mean
+        log_norm = highest + math.log(math.fsum(math.exp(value - highest) for value in log_target))
+        log_target = [value - log_norm for value in log_target]
         achieved = Counter(bin_of(rate) for rate in rates)
-        kl = math.fsum(n / len(rates) * math.log(n / len(rates) * norm / target[b]) for b, n in achieved.items())
+        kl = math.fsum(n / len(rates) * (math.log(n / len(rates)) - log_target[b]) for b, n in achieved.items())
         shares = {
             f"curriculum/{kind}/{b / BINS:.1f}": share
             for b in range(BINS)
-            for kind, share in (("target", target[b] / norm), ("achieved", achieved[b] / len(rates)))
+            for kind, share in (("target", math.exp(log_target[b])), ("achieved", achieved[b] / len(rates)))
         }
         return shares | {
             "curriculum/target_mean": self.mean(step),

@@ -2,7 +2,7 @@
 
 begin ─▶ (trained by whoever holds it) ─▶ save ─▶ load        a checkpoint's part: weights, optimizer, generator
                                       ─▶ write_model          released names, for use
-                                      ─▶ offer_weights, export   the same weights on their way to a policy server
+                                      ─▶ offer_weights, send_weights, export   on their way to a policy server
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from torch import Tensor
 from gym_core.errors import BadRequest
 from model import checkpoint, weight_layout
 from model.stack import HybridModel
+from model.weight_memory import machine
 from trainer import optim
 from trainer.config import GrpoRecipe, ObjectiveRecipe
 from trainer.disk import space_for
+from trainer.weight_post import post_weights
 from trainer.weight_ring import Offer, WeightRing
 
 
@@ -78,7 +80,21 @@ class HeldModel:
         """Write every parameter and buffer into memory that a policy server can adopt; see `WeightRing`."""
         if shared not in self._rings:
             self._rings[shared] = WeightRing(self.model, shared)
-        return self._rings[shared].write()
+        ring = self._rings[shared]
+        weight_layout.write(self.model, ring.free())
+        return ring.written()[0]
+
+    def send_weights(self, shared: bool, url: str, order: dict[str, Any], timeout_s: float) -> None:
+        """The bytes of the last offer from here to the policy server at `url`, as POST /weights/body wants them.
+
+        Raises what it answers, and as `Client.post`.
+        """
+        offer, memory = self._rings[shared].written()
+        post_weights(url, {**order, "layout": offer.layout, "nbytes": len(memory)}, memory, timeout_s)
+
+    def machine(self) -> str:
+        """Where shared memory of ours can be opened (`weight_memory.machine`)."""
+        return machine()
 
     def settle_weights(self, shared: bool, taken: bool | None) -> None:
         """Whether the last offer is served now; None where nobody knows."""

@@ -26,6 +26,7 @@ from model.routing import replay_experts
 from model.stack import HybridModel
 from trainer import optim, router
 from trainer.config import GrpoRecipe, ObjectiveRecipe
+from trainer.dropped import leave_out, share_of_dropped
 from trainer.held_model import HeldModel
 from trainer.metrics import Metrics
 from trainer.mismatch import ImportancePolicy, Mismatch
@@ -48,6 +49,7 @@ class Learner(HeldModel):
     def __init__(self, model: HybridModel, recipe: GrpoRecipe, objective: ObjectiveRecipe, *, seed: int = 0) -> None:
         super().__init__(model, recipe, objective, seed=seed)
         self.importance = ImportancePolicy.of(objective)
+        self._dropped = 0.0
 
     def sft_step(
         self, samples: Sequence[Sample], lr_scale: float = 1.0, aux_loss_coef: float = 0.0
@@ -126,10 +128,10 @@ class Learner(HeldModel):
         lr_scale = optim.warmup(step, self.recipe.warmup)
         for number, batches in enumerate(packed):
             self.model.train()
-            loss = 0.0
+            loss = self._dropped = 0.0
             for batch, known in zip(batches, old[number], strict=True):
                 loss += self._accumulate(batch, known, normalisers[number], mismatch, own)
-            loss = self._summed(loss)
+            loss = self._summed(loss) * self._leave_out(normalisers[number])
             if number == 0:
                 self._check(mismatch, metrics)
             metrics.mean("loss", loss, 1)
@@ -154,6 +156,7 @@ class Learner(HeldModel):
         on_policy = old is None
         old = logprobs.detach() if old is None else old
         weights = self._weights(batch, old)
+        kept = self.importance.kept(old, batch.gen_logprobs, batch.sequence, batch.num_sequences)
         if on_policy:
             mismatch.add(old, batch.gen_logprobs, weights)
         anchor = None if self.reference is None else self._reference_logprobs(batch)
@@ -161,7 +164,7 @@ class Learner(HeldModel):
             logprobs, old, batch.advantages, weights, batch.sequence, batch.num_sequences, normaliser,
             clip_low=o.clip_low, clip_high=o.clip_high, ratio=o.ratio, clip=o.clip, dual_clip=o.dual_clip or None,
             aggregate=o.aggregate, constant=o.constant or self.recipe.max_output_tokens,
-            reference_logprobs=anchor, kl_coef=o.kl_coef,
+            reference_logprobs=anchor, kl_coef=o.kl_coef, kept=kept,
         )  # fmt: skip
         result.loss.backward()
         count = len(batch.rows)
@@ -175,7 +178,16 @@ class Learner(HeldModel):
         metrics.max("probs_ratio_max", float(result.ratio.max()))
         metrics.mean("clip_ratio/low", float(result.clipped_low), count)
         metrics.mean("clip_ratio/high", float(result.clipped_high), count)
+        if kept is not None:
+            metrics.sum("num_masked_seqs_by_logprob_error", int((~kept).sum()))
+            self._dropped += share_of_dropped(kept, batch.sequence, o.aggregate)
         return float(result.loss.detach())
+
+    def _leave_out(self, normaliser: float) -> float:
+        """The factor by which the loss, and now the gradients, grow as dropped sequences leave the normaliser."""
+        if self.importance.sequence_error_max is None:
+            return 1.0
+        return leave_out(self.model, self._summed(self._dropped), normaliser)
 
     def _reference_logprobs(self, batch: MicroBatch) -> Tensor:
         assert self.reference is not None
@@ -216,6 +228,7 @@ class Learner(HeldModel):
         norm = self._clip(grad_clip)
         if not np.isfinite([norm, loss]).all():
             self.optimizer.zero_grad()
+            self._balance(0.0)
             raise NonFinite(f"loss {loss} with gradient norm {norm}", stage="learner", server="trainer")
         self.optimizer.scale_lr(lr_scale)
         self.optimizer.step()

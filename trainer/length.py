@@ -30,6 +30,9 @@ SPANS = ("think", "answer")
 MARGIN = 0.99
 """How near the sign-safe form may bring a member to the mean: this share of the way."""
 
+ROUNDING = 1e-12
+"""A reward that is nearer to the mean than this share of the largest is at the mean: 0.2 among 0.1, 0.2 and 0.3 is."""
+
 
 @dataclass(slots=True, frozen=True)
 class Member:
@@ -66,8 +69,13 @@ def sign_flips(before: Sequence[float], after: Sequence[float]) -> int:
     """Members on one side of their group's mean before and on the other after."""
     if len(before) < 2:
         return 0
-    old, new = math.fsum(before) / len(before), math.fsum(after) / len(after)
-    return sum((a - old) * (b - new) < 0 for a, b in zip(before, after, strict=True))
+    return sum(a * b < 0 for a, b in zip(_ahead(before), _ahead(after), strict=True))
+
+
+def _ahead(rewards: Sequence[float]) -> list[float]:
+    """By how much each is over the mean; 0 for one that only rounding has put beside it."""
+    mean, rounding = math.fsum(rewards) / len(rewards), ROUNDING * max(map(abs, rewards))
+    return [reward - mean if abs(reward - mean) > rounding else 0.0 for reward in rewards]
 
 
 def _published(members: Sequence[Member], recipe: LengthRecipe) -> list[float]:
@@ -96,8 +104,8 @@ def _shortest_of_the_best(base: Sequence[float], lengths: Sequence[int], top_sha
 
 def _sign_safe(members: Sequence[Member], recipe: LengthRecipe) -> list[float]:
     rewards = [member.reward for member in members]
-    mean = math.fsum(rewards) / len(rewards)
-    good = [i for i, reward in enumerate(rewards) if reward > mean]
+    ahead = _ahead(rewards)
+    good = [i for i, by in enumerate(ahead) if by > 0]
     bonus = [0.0] * len(members)
     for span, coefficient in enumerate((recipe.think, recipe.answer)):
         typical = math.fsum(members[i].lengths[span] for i in good) / max(len(good), 1)
@@ -105,6 +113,6 @@ def _sign_safe(members: Sequence[Member], recipe: LengthRecipe) -> list[float]:
             for i in good:
                 bonus[i] += coefficient * max(0.0, 1.0 - members[i].lengths[span] / typical)
     average = math.fsum(bonus) / len(bonus)
-    limits = [MARGIN * (rewards[i] - mean) / (average - bonus[i]) for i in good if bonus[i] < average]
+    limits = [MARGIN * ahead[i] / (average - bonus[i]) for i in good if bonus[i] < average]
     scale = min([1.0, *limits])
     return [reward + scale * extra for reward, extra in zip(rewards, bonus, strict=True)]

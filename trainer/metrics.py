@@ -121,7 +121,8 @@ class TensorBoardWriter:
 class WandbWriter:
     """A run of Weights & Biases, for who has the extra `wandb`; `WANDB_MODE=offline` keeps it under `directory`.
 
-    A run that is resumed goes on under its id. Raises BadRequest where the package is not installed.
+    A run that is resumed goes on under its id. Raises BadRequest where the package is not installed, or does not begin
+    a run, for want of a key or of a network.
     """
 
     def __init__(self, directory: Path, project: str, run_id: str, config: Mapping[str, Any]) -> None:
@@ -134,9 +135,16 @@ class WandbWriter:
                 hint="pip install 'palaestra[wandb]', or leave `wandb` empty",
             ) from None
         directory.mkdir(parents=True, exist_ok=True)
-        self._run = wandb.init(
-            project=project, id=run_id, name=run_id, dir=str(directory), config=dict(config), resume="allow"
-        )
+        try:
+            self._run = wandb.init(
+                project=project, id=run_id, name=run_id, dir=str(directory), config=dict(config), resume="allow"
+            )
+        except wandb.Error as error:
+            raise BadRequest(
+                f"Weights & Biases begins no run: {error}",
+                field="wandb",
+                hint="set WANDB_API_KEY, or WANDB_MODE=offline to keep metrics in the run's folder; then --resume",
+            ) from None
 
     async def write(self, step: int, values: Mapping[str, float]) -> None:
         named = {name if "/" in name else f"train/{name}": value for name, value in values.items()}

@@ -13,8 +13,10 @@ weight per token. With w_t = π_old / π_gen and the unit u, one of
     mask       u inside [low, high], 0 outside
     reject     w_t where u is inside [low, high], 0 outside
 
-IcePop (arXiv 2510.18855) is token × mask; truncated importance sampling is token × truncate; NeMo RL's sequence mask is
-sequence_error × reject. Averages over a sequence are means, not sums: a sum would punish length.
+`sequence_error_max` drops sequences beyond it from the batch, as NeMo RL does: they count in no normaliser either,
+while masked and rejected tokens do. IcePop (arXiv 2510.18855) is token × mask; truncated importance sampling is token ×
+truncate; NeMo RL's sequence mask is sequence_error × reject. Averages over a sequence are means, not sums: a sum would
+punish length.
 """
 
 from __future__ import annotations
@@ -64,10 +66,16 @@ class ImportancePolicy:
         """The weight of each trained token [M]; never a gradient, 0 where it is not a number."""
         log_w = old_logprobs.detach() - gen_logprobs
         weights = self._weigh(log_w, sequence, num_sequences)
-        if self.sequence_error_max is not None:
-            error = sequence_means(log_w.abs().exp(), sequence, num_sequences)[sequence]
-            weights = torch.where(error <= self.sequence_error_max, weights, torch.zeros_like(weights))
+        if (kept := self.kept(old_logprobs, gen_logprobs, sequence, num_sequences)) is not None:
+            weights = torch.where(kept[sequence], weights, torch.zeros_like(weights))
         return torch.where(log_w.isfinite(), weights, torch.zeros_like(weights))
+
+    def kept(self, old_logprobs: Tensor, gen_logprobs: Tensor, sequence: Tensor, num_sequences: int) -> Tensor | None:
+        """Whether each sequence [S] stays in the batch; None where none is ever dropped."""
+        if self.sequence_error_max is None:
+            return None
+        error = (old_logprobs.detach() - gen_logprobs).abs().exp()
+        return sequence_means(error, sequence, num_sequences) <= self.sequence_error_max
 
     def _weigh(self, log_w: Tensor, sequence: Tensor, num_sequences: int) -> Tensor:
         if self.action == "off":

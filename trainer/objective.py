@@ -17,7 +17,7 @@ Sources: clip-higher and the token-level sum are DAPO's (arXiv 2503.14476, eq. 8
 listing 1); "weight" is CISPO's (arXiv 2506.13585, eq. 4); dual clip is arXiv 1912.09729, eq. 5; k3 is Schulman's
 estimator k3(d) = exp(-d) - 1 + d of d = log π_θ - log π_ref (joschu.net/blog/kl-approx.html). N is computed once by
 the caller, so micro-batch size, packing and data parallelism change nothing. It counts tokens before any mask: a
-masked token gives no gradient and frees none.
+masked token gives no gradient and frees none. Only whole sequences that are dropped (`sequence_error_max`) leave it.
 """
 
 from __future__ import annotations
@@ -115,13 +115,15 @@ def surrogate(
     constant: float = 1.0,
     reference_logprobs: Tensor | None = None,
     kl_coef: float = 0.0,
+    kept: Tensor | None = None,
 ) -> Objective:
     """The objective over one micro-batch of whole sequences. `sequence` i64[M] says whose token each is; other
-    tensors are [M]; only `logprobs` carries a gradient."""
+    tensors are [M]; only `logprobs` carries a gradient. `kept` bool[S]: sequences that take part, None for all."""
     moved = log_ratios(logprobs, old_logprobs, sequence, num_sequences, ratio).exp()
     losses = token_losses(logprobs, moved, advantages, weights, clip_low, clip_high, clip, dual_clip)
     if reference_logprobs is not None:
-        losses = losses + kl_coef * kl_to_reference(logprobs, reference_logprobs)
+        anchored = kl_to_reference(logprobs, reference_logprobs)
+        losses = losses + kl_coef * (anchored if kept is None else anchored * kept[sequence])
     sums = losses.new_zeros(num_sequences).index_add(0, sequence, losses)
     if aggregate != "token":
         lengths = sequence_lengths(losses.detach(), sequence, num_sequences)

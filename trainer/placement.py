@@ -40,6 +40,10 @@ class Placement(Protocol):
         ended, takes its place."""
         ...
 
+    async def machines(self) -> int:
+        """On how many machines places may be."""
+        ...
+
     async def lost(self) -> list[str]: ...
 
     async def renew(self) -> None: ...
@@ -98,6 +102,9 @@ class LocalPlacement:
             await before.close()
         handle = self._apart[name] = ProcessHandle(name)
         return await handle.make(factory, *args)
+
+    async def machines(self) -> int:
+        return 1
 
     async def lost(self) -> list[str]:
         """Of those apart. The loss of this process, or of one of a layout's, is for a resume."""

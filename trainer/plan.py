@@ -99,12 +99,16 @@ def plan(recipe: Recipe, gpus: int, gpu: str = "h200", given: Assumptions | None
     )
     longest = recipe.policy.max_length or assumed.mean_prompt + recipe.grpo.max_output_tokens
     held = _memory(recipe, config, layout, assumed, chip, longest)
-    problems = _problems(recipe, held, assumed, longest)
     batch = recipe.grpo.prompts_per_step * recipe.grpo.group_size
+    problems = _problems(recipe, held, assumed, longest)
+    if layout.dp > batch:
+        problems.append(
+            f"{layout.dp} replicas of the data share {batch} rollouts a step: {layout.dp - batch} have nothing to train"
+        )
     tokens = {"prompt": batch * assumed.mean_prompt, "output": batch * assumed.mean_output}
     seconds = {
         "generate": _generate_s(recipe, config, gpus, assumed, chip, held),
-        "train": _train_s(recipe, config, gpus, assumed, chip, sum(tokens.values())),
+        "train": _train_s(recipe, config, layout, assumed, chip),
         "publish": counting.checkpoint_bytes(config) / (chip.links * assumed.link_share),
     }
     seconds["total"] = sum(seconds.values())
@@ -283,12 +287,14 @@ def decode_bytes(config: HybridConfig, batch: int, length: int) -> float:
     return weights + batch * (2 * counting.state_bytes(config) + length * counting.kv_bytes_per_token(config))
 
 
-def _train_s(recipe: Recipe, config: HybridConfig, gpus: int, assumed: Assumptions, chip: Gpu, tokens: int) -> float:
-    """Forward 2, backward 4, recomputed layers 2 more; minibatches after the first score their samples once more."""
+def _train_s(recipe: Recipe, config: HybridConfig, layout: Layout, assumed: Assumptions, chip: Gpu) -> float:
+    """Forward 2, backward 4, recomputed layers 2 more; minibatches after the first score their samples once more. A
+    replica trains whole samples: the one with the most of them is waited for."""
     active = config.count_parameters().active
     length = assumed.mean_prompt + assumed.mean_output
     width = config.num_attention_heads * config.head_dim
     attention = len(config.layer_indices(ATTENTION)) * 2 * width * length / 2  # two products, half of them causal
     passes = 3 + (1 if recipe.layout.recompute else 0) + (1 - 1 / recipe.grpo.minibatches)
-    flops = 2 * (active + attention) * passes * tokens
-    return flops / (gpus * chip.flops * assumed.mfu)
+    samples = math.ceil(recipe.grpo.prompts_per_step * recipe.grpo.group_size / layout.dp)
+    flops = 2 * (active + attention) * passes * samples * length
+    return flops / (layout.tp * layout.cp * chip.flops * assumed.mfu)

@@ -29,6 +29,7 @@ class ProcessHandle:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), name=name, daemon=True)
         self._theirs: Connection | None = theirs
+        self._asked = False
 
     async def make(self, factory: Callable[..., Any], *args: Any) -> ProcessHandle:
         await self._in_thread(self._start)
@@ -48,6 +49,7 @@ class ProcessHandle:
         self._theirs = None
 
     def _ask(self, question: tuple[Any, ...]) -> Any:
+        self._asked = True
         try:
             self._connection.send(question)
             done, answer = self._connection.recv()
@@ -56,6 +58,8 @@ class ProcessHandle:
             raise ActorDied(
                 f"the process {self.name} ended with {self._process.exitcode}", stage=self.name, server="trainer"
             ) from None
+        finally:
+            self._asked = False
         if not done:
             raise answer
         return answer
@@ -82,8 +86,11 @@ class ProcessHandle:
             os.close(watched)
 
     async def close(self) -> None:
-        """End the process; a second time does nothing."""
+        """End the process; a second time does nothing. One that is still at work for a caller who no longer waits, as
+        after Ctrl-C, is ended in the middle of it: what it writes is whole or not there."""
         if not self._connection.closed:
+            if self._asked:
+                self.kill()
             await self._in_thread(self._end)
         self._thread.shutdown(wait=True)
 

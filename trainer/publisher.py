@@ -10,6 +10,7 @@ run: no batch is sampled from weights that are not the learner's.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,15 +76,17 @@ class WeightPublisher:
         order = {"version": version, "switch": self._switch, "switch_s": self._timeout_s}
         await self._transport.deliver(learner, self._client, order, phases)
         async with phases("canary"):
-            return await self._canary(learner, version)
+            metrics = await self._canary(learner, version)
+        return metrics | {f"publish/{name}_time": seconds for name, seconds in phases.seconds.items()}
 
     async def _canary(self, learner: Handle, version: int) -> dict[str, float]:
         if not self._probes:
             return {}
-        ours = await learner.call("score", self._probes)
         body = {"token_ids": self._probes, "decode": self._decode}
-        reply: _Scored = await self._client.post_json(
-            "/score", body, _Scored, timeout_s=self._timeout_s, idempotent=True
+        reply: _Scored
+        ours, reply = await asyncio.gather(
+            learner.call("score", self._probes),
+            self._client.post_json("/score", body, _Scored, timeout_s=self._timeout_s, idempotent=True),
         )
         if reply.policy_version != version:
             raise _canary_fault(f"the server scored with version {reply.policy_version}, {version} was published")
@@ -117,8 +120,12 @@ def _canary_fault(message: str, hint: str = "") -> CanaryFault:
     return CanaryFault(message, stage="canary", server="policy", hint=hint)
 
 
-def probe_rows(vocab_size: int, *, count: int = 4, length: int = 48, seed: int = 0) -> list[list[int]]:
-    """Fixed probe sequences that touch many embeddings: every run of a seed has the same."""
+def probe_rows(vocab_size: int, *, count: int = 4, length: int = 40, seed: int = 0) -> list[list[int]]:
+    """Fixed probe sequences of various lengths that touch many embeddings: every run of a seed has the same.
+
+    The shortest is at least three quarters of the longest: what is decoded token by token takes as many steps as the
+    longest has, however short the others are.
+    """
     generator = np.random.default_rng(seed)
-    lengths = [max(2, math.ceil(length * (i + 1) / count)) for i in range(count)]
+    lengths = [max(2, math.ceil(length * (1 - (count - 1 - i) / (4 * count)))) for i in range(count)]
     return [generator.integers(0, vocab_size, n).tolist() for n in lengths]

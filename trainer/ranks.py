@@ -114,8 +114,7 @@ class RanksHandle:
         return not self._lost and all(await asyncio.gather(*(handle.alive() for handle in self._handles)))
 
     async def close(self) -> None:
-        for handle in self._handles:
-            await handle.close()
+        await asyncio.gather(*(handle.close() for handle in self._handles))  # at once: they may wait for one another
 
 
 def _in_step(error: BaseException) -> bool:

@@ -247,6 +247,13 @@ class RayPlacement:
                 hint="`ray status` shows what is free; add a node, or ask for fewer bundles",
             ) from None
 
+    async def machines(self) -> int:
+        """By host name, of the nodes that are there now; containers of one machine count apart, as they have to."""
+        import ray
+
+        nodes = await asyncio.to_thread(ray.nodes)
+        return len({str(node["NodeManagerHostname"]) for node in nodes if node["Alive"]})
+
     async def lost(self) -> list[str]:
         handles = [*self._handles, *self._apart.values()]
         alive = await asyncio.gather(*(handle.alive() for handle in handles))

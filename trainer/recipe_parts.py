@@ -111,6 +111,11 @@ class GrpoRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         require_positive(self, "max_output_tokens", "tokens_per_microbatch", "curriculum_sigma")
         require_not_negative(self, "steps", "warmup", "expert_bias_rate")
         require_not_negative(self, "profile_repeats", "plateau_patience", "plateau_margin")
+        if not (0.0 <= self.curriculum_start <= 1.0 and 0.0 <= self.curriculum_end <= 1.0):
+            given = f"{self.curriculum_start}, {self.curriculum_end}"
+            raise ValueError(f"`curriculum_start` and `curriculum_end` are pass rates, in [0, 1], not {given}")
+        if self.curriculum_sigma < 1e-3:
+            raise ValueError(f"`curriculum_sigma` is 0.001 or more, not {self.curriculum_sigma}")
         if not self.mismatch_gate >= 1.0:
             raise ValueError(
                 f"`mismatch_gate` bounds a mean of exp|d|, which is never under 1, not {self.mismatch_gate}"
@@ -157,6 +162,11 @@ class ObjectiveRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         if not 0.0 <= self.importance_low < self.importance_high < math.inf:
             bounds = f"{self.importance_low}, {self.importance_high}"
             raise ValueError(f"0 <= `importance_low` < `importance_high`, both finite, not {bounds}")
+        if self.sequence_error_max and self.sequence_error_max < 1.0:
+            raise ValueError(
+                "`sequence_error_max` bounds a mean of exp|d|, which is never under 1 (0 drops nothing), not "
+                f"{self.sequence_error_max}"
+            )
         if self.importance_unit == "sequence_error" and self.importance in ("truncate", "mask"):
             raise ValueError('`sequence_error` is no weight: `importance` can only be "reject" or "off" with it')
 

@@ -42,7 +42,8 @@ class PolicyRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `deterministic`: each sample is computed by itself, so a run that was killed ends with the bits of one that was not.
     `max_length`: tokens of prompt and answer together; 0 for whatever the policy server takes by default.
     `transport`: how it gets new weights (`trainer/transports.py`); `auto` is memory of the process where both live in
-    one, else shared memory. `switch`: when it takes them; `publish_s`: seconds for each phase of it.
+    one, shared memory on one machine, else HTTP (`palaestra/transport.py`). `switch`: when it takes them; `publish_s`:
+    seconds for each phase of it.
     """
 
     engine: Literal["embedded", "vllm"] = "embedded"

@@ -24,15 +24,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gym_core.errors import BadRequest, PalaestraError
-from model import checkpoint
+from model import checkpoint, weight_layout
 from model.parallel.checkpoint import load_parallel, read_share, whole_model
 from model.parallel.collectives import total
 from model.parallel.gradients import clip_grad_norm, local
 from model.parallel.layout import Layout
 from model.parallel.parallelise import empty_share, parallelise
+from model.parallel.publication import blank, write_whole
 from model.parallel.ranks import Ranks, arrange
 from model.parallel.sharded_model import ShardedModel
 from model.stack import HybridModel
+from model.weight_memory import Handle
 from trainer import router
 from trainer.build import build_learner
 from trainer.config import GrpoRecipe, ObjectiveRecipe, Recipe
@@ -43,6 +45,10 @@ from trainer.mismatch import Mismatch
 from trainer.pack import MicroBatch, Sample, pack
 from trainer.sharded_moments import load_moments, moments_of
 from trainer.shares import at_least, idle_batch, shares_of
+from trainer.weight_ring import Offer, WeightRing
+
+_ELSEWHERE = Offer(Handle(0, -1, 0, 0), [])
+"""What a process other than 0 answers: nobody hears it."""
 
 
 class ShardedLearner(Learner):
@@ -141,6 +147,44 @@ class ShardedLearner(Learner):
 
     def _anchor(self) -> HybridModel:
         return cast(HybridModel, _copy(self.sharded).requires_grad_(False).eval())
+
+    # weights on their way to a policy server: process 0 has the memory, the others send it their parts
+
+    def offer_weights(self, shared: bool) -> Offer:
+        """As the learner's, brought together parameter by parameter; the answer of process 0 is the offer."""
+        memory = self._memory(shared)
+        write_whole(self.sharded, memory)
+        if memory is None:
+            return _ELSEWHERE
+        offer = self._rings[shared].written()[0]
+        return replace(offer, checksums=weight_layout.checksums(weight_layout.views(offer.layout, memory).items()))
+
+    def _memory(self, shared: bool) -> Tensor | None:
+        """The memory to write next, on process 0. Where there is none to be had, all raise what it met."""
+        found: list[Tensor] = []
+
+        def find() -> None:
+            if dist.get_rank() == 0:
+                if shared not in self._rings:
+                    self._rings[shared] = WeightRing(blank(self.sharded), shared)
+                found.append(self._rings[shared].free())
+
+        self._agreed(find)
+        return found[0] if found else None
+
+    def send_weights(self, shared: bool, url: str, order: dict[str, Any], timeout_s: float) -> None:
+        """As the learner's, by process 0; what it meets is raised by all."""
+        alone = super().send_weights
+        self._agreed(lambda: alone(shared, url, order, timeout_s) if dist.get_rank() == 0 else None)
+
+    def settle_weights(self, shared: bool, taken: bool | None) -> None:
+        if dist.get_rank() == 0:
+            super().settle_weights(shared, taken)
+
+    def weight_checksums(self) -> dict[str, str]:
+        """As the learner's, of the model brought together once more; {} on all but process 0."""
+        whole = whole_model(self.sharded)
+        return {} if whole is None else weight_layout.checksums(checkpoint.state_tensors(whole))
 
     # files
 

@@ -2,11 +2,12 @@
 
     in_process     memory of this process that the served model then lies in: one copy
     shared_memory  the same through a memfd, for processes of one machine
-    http           the bytes of that memory as the body of a request, for another machine
+    http           the bytes of that memory as the body of a request, from wherever the learner is to another machine
     disk           a safetensors file on tmpfs, or on a file system that both sides see
 
 The first two write once and hand over an address; checksums of what the learner has and of what is served are then
-computed on both sides at the same time. The last two carry checksums along, compared before anything is exchanged.
+computed on both sides at the same time, but where a learner of several processes has computed its own already. The
+last two carry checksums along, compared before anything is exchanged.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class Memory:
         async with phases("verify"):
             served: Loaded
             ours, served = await asyncio.gather(
-                learner.call("weight_checksums"),
+                _checksums(learner, offer),
                 client.get_json("/weights/checksums", Loaded, timeout_s=phases.limit_s),
             )
         compare(ours, served, order["version"])
@@ -137,18 +138,19 @@ class Memory:
 
 
 class Http:
-    """The weights as a request's body, in pieces. The learner is on this machine, the policy server anywhere."""
+    """The weights as a request's body, in pieces, which the learner sends itself: it and the policy server may each be
+    on any machine, as long as one reaches the other at the client's address."""
 
     async def deliver(self, learner: Learner, client: Client, order: dict[str, Any], phases: Phases) -> None:
         async with phases("write"):
-            offer, checksums = await learner.call("offer_weights", True), await learner.call("weight_checksums")
+            offer = await learner.call("offer_weights", False)
+            checksums = await _checksums(learner, offer)
         try:
             async with phases("switch"):
-                nbytes = offer.handle.nbytes
-                head = {**order, "layout": offer.layout, "nbytes": nbytes, "checksums": checksums}
-                await client.post("/weights/body", _body(head, offer.handle), timeout_s=phases.limit_s)
+                head = {**order, "checksums": checksums}
+                await learner.call("send_weights", False, client.base_url, head, phases.limit_s)
         finally:
-            await learner.call("settle_weights", True, False)  # it was read, not adopted: the memory is free again
+            await learner.call("settle_weights", False, False)  # it was read, not adopted: the memory is free again
         async with phases("verify"):
             served: Loaded = await client.get_json("/weights/checksums", Loaded, timeout_s=phases.limit_s)
         compare(checksums, served, order["version"])
@@ -157,16 +159,10 @@ class Http:
         """The learner's memory ends with it."""
 
 
-def _body(head: dict[str, Any], handle: Any) -> Any:
-    from model.weight_memory import open_memory
-    from model.weight_stream import body_of
-
-    try:
-        memory = open_memory(handle)
-    except ValueError as error:
-        hint = "by HTTP the learner and the program that publishes are on one machine; start the program on that one"
-        raise BadRequest(str(error), field="policy.transport", hint=hint) from None
-    return body_of(msgspec.json.encode(head), memory)
+async def _checksums(learner: Learner, offer: Any) -> dict[str, str]:
+    """Of what the learner has, as it told them with the offer or tells them now."""
+    found: dict[str, str] = offer.checksums or await learner.call("weight_checksums")
+    return found
 
 
 NAMES = ("in_process", "shared_memory", "http", "disk")

@@ -7,7 +7,9 @@ write ─▶ offer ─▶ the policy server adopts it ─▶ settle(True): the o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from torch import Tensor
 
 from model import weight_layout
 from model.stack import HybridModel
@@ -17,29 +19,40 @@ from model.weight_memory import Handle, WeightMemory
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Weights that lie ready: where, and what lies where in them."""
+    """Weights that lie ready: where, and what lies where in them.
+
+    `checksums` of what was brought together for it, where that came from several processes; else the learner's model
+    is there to be asked (`weight_checksums`).
+    """
 
     handle: Handle
     layout: list[Place]
+    checksums: dict[str, str] = field(default_factory=dict)
 
 
 class WeightRing:
-    """The memories of one learner; `shared` ones can be read by other processes of this machine."""
+    """The memories of one learner, for a model laid out as this one, which may be on `meta`; `shared` ones can be
+    read by other processes of this machine."""
 
     def __init__(self, model: HybridModel, shared: bool) -> None:
-        self._model, self._shared = model, shared
+        self._shared = shared
         self._layout, self._nbytes = weight_layout.places_of(model)
         self._memories: list[WeightMemory | None] = [None, None]
         self._served, self._written = 1, 0
 
-    def write(self) -> Offer:
-        """Copy the learner's weights as they are now into the memory that nobody serves from."""
+    def free(self) -> Tensor:
+        """The memory u8[nbytes] that nobody serves from, to be written now."""
         self._written = 1 - self._served
         memory = self._memories[self._written]
         if memory is None:
             memory = self._memories[self._written] = WeightMemory(self._nbytes, self._shared)
-        weight_layout.write(self._model, memory.tensor)
-        return Offer(memory.handle, self._layout)
+        return memory.tensor
+
+    def written(self) -> tuple[Offer, Tensor]:
+        """What `free` was asked for last, on offer, and its bytes."""
+        memory = self._memories[self._written]
+        assert memory is not None, "nothing was written"
+        return Offer(memory.handle, self._layout), memory.tensor
 
     def settle(self, taken: bool | None) -> None:
         """Whether what was written last is served now; None where that is not known."""

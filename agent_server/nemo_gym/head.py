@@ -27,7 +27,15 @@ from gym_core import headers
 from gym_core.access import Access
 from gym_core.aggregate import aggregate
 from gym_core.client import Client, Response, Token
-from gym_core.errors import BadRequest, ErrorInfo, PalaestraError, UnknownName
+from gym_core.errors import (
+    BadRequest,
+    ErrorInfo,
+    Forbidden,
+    PalaestraError,
+    Unauthorized,
+    UnknownName,
+    refused_behind,
+)
 from gym_core.requests import AggregateRequest
 from gym_core.serve import harden, json_reply, parse_json, read_json
 
@@ -166,7 +174,8 @@ class _Head:
             )
         except PalaestraError as error:
             return _inner_failure(error)
-        return _as_it_is(reply)
+        refused = reply.error()
+        return _inner_failure(refused) if isinstance(refused, Unauthorized | Forbidden) else _as_it_is(reply)
 
 
 def _as_it_is(reply: Response) -> web.Response:
@@ -182,6 +191,8 @@ def _as_it_is(reply: Response) -> web.Response:
 
 def _inner_failure(error: PalaestraError) -> web.Response:
     """What the caller did wrong is told as that; anything behind us as the string that their servers answer."""
+    if isinstance(error, Unauthorized | Forbidden):
+        error = refused_behind(error)
     if error.status < 500:
         raise error
     return json_reply(f"Hit an exception in {SERVER} calling an inner server: {error.info()}", status=500)

@@ -21,12 +21,15 @@ from sqlalchemy import Connection, Engine, Table, select
 from gym_core.errors import Unavailable
 from gym_core.store.blobs import BlobRef, BlobWriter
 from gym_core.store.dialect import KeepFirst
-from gym_core.store.fault import fault_of, lost_connection
+from gym_core.store.fault import StoreFault, fault_of, lost_connection
 from gym_core.store.models import RolloutRow, TaskRow
 
 _ROLLOUTS = RolloutRow.__table__
 MAX_BATCH = 256
 """Rollouts in one transaction, so that a crowd does not hold the write lock for long."""
+
+INSERTS = 3
+"""How often a row is inserted that vanishes before it is looked at."""
 
 
 @dataclass(slots=True, eq=False)
@@ -163,21 +166,40 @@ class Writer:
     def _insert(self, connection: Connection, puts: list[Put]) -> set[int]:
         """Task rows first, in this same transaction: whoever tidies up never sees one without its rollout.
 
-        Returns which puts (by `id`) found another record under theirs.
+        Returns which puts (by `id`) found another record under theirs. One whose record was there for the insert and
+        gone for the look at it (somebody deletes rows in the server, without our lock) is inserted again.
         """
+        others: set[int] = set()
+        for _ in range(INSERTS):
+            puts, found = self._insert_once(connection, puts)
+            others |= found
+            if not puts:
+                return others
+        name = puts[0].row["rollout_id"]
+        raise StoreFault(
+            f"{self._name}: rollout {name!r} is deleted as often as it is written",
+            stage="store",
+            hint="see who deletes rows of the table `rollouts`, and try again",
+        )
+
+    def _insert_once(self, connection: Connection, puts: list[Put]) -> tuple[list[Put], set[int]]:
+        """Which puts are not there after all, and which (by `id`) found another record."""
         if tasks := _task_rows(puts):
             self._statement(connection, TaskRow.__table__, "task_key", tasks).run(connection, tasks)
         rows = [_full_row(put) for put in puts]
         if self._statement(connection, _ROLLOUTS, "rollout_id", rows).run(connection, rows) == len(puts):
-            return set()
+            return [], set()
         there = select(_ROLLOUTS.c.rollout_id, _ROLLOUTS.c.record, _ROLLOUTS.c.blob_crc32, _ROLLOUTS.c.blob_length)
         found = connection.execute(there.where(_ROLLOUTS.c.rollout_id.in_([row["rollout_id"] for row in rows])))
         known = {name: tuple(rest) for name, *rest in found}
-        return {
-            id(put)
-            for put, row in zip(puts, rows, strict=True)
-            if known[row["rollout_id"]] != (row["record"], row["blob_crc32"], row["blob_length"])
-        }
+        gone, others = [], set()
+        for put, row in zip(puts, rows, strict=True):
+            kept = known.get(row["rollout_id"])
+            if kept is None:
+                gone.append(put)
+            elif kept != (row["record"], row["blob_crc32"], row["blob_length"]):
+                others.add(id(put))
+        return gone, others
 
     def _statement(self, connection: Connection, table: Table, key: str, rows: list[dict[str, Any]]) -> KeepFirst:
         insert = self._inserts.get(table.name)

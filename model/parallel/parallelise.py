@@ -92,22 +92,29 @@ def gather_parameters(
 
     select: the tensor of a parameter to gather, such as its gradient (None everywhere: left out).
     """
-    layout, full = model.ranks.layout, {}
+    full = {}
     whole = dict(_whole_shapes(model.config))
     for name, parameter in model.named_parameters():
         chosen = select(parameter)
         if chosen is None:
             continue
-        chosen = chosen.detach()
-        part = (chosen.full_tensor() if isinstance(chosen, DTensor) else chosen).contiguous()
-        spread = range(layout.ep) if ".experts." in name else range(1)
-        result = torch.empty(whole[name], dtype=part.dtype) if dist.get_rank() == 0 else None
-        for ep_rank in spread:
-            for tp_rank in range(layout.tp if model.placement(name).cuts else 1):
-                _collect(model, name, part, ep_rank, tp_rank, result)
+        result = torch.empty(whole[name], dtype=chosen.dtype) if dist.get_rank() == 0 else None
+        gather_into(model, name, chosen, result)
         if result is not None:
             full[name] = result
     return full
+
+
+def gather_into(model: ShardedModel, name: str, chosen: Tensor, result: Tensor | None) -> None:
+    """One parameter, or what is laid out like it, into `result` on process 0 (None on the others, which call it too).
+
+    No process holds more than its part of it whole, and process 0 one other's besides.
+    """
+    layout, chosen = model.ranks.layout, chosen.detach()
+    part = (chosen.full_tensor() if isinstance(chosen, DTensor) else chosen).contiguous()
+    for ep_rank in range(layout.ep) if ".experts." in name else range(1):
+        for tp_rank in range(layout.tp if model.placement(name).cuts else 1):
+            _collect(model, name, part, ep_rank, tp_rank, result)
 
 
 def _collect(model: ShardedModel, name: str, part: Tensor, ep_rank: int, tp_rank: int, result: Tensor | None) -> None:

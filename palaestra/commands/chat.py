@@ -1,15 +1,26 @@
-"""`palaestra chat`: talk to a policy in the terminal, a checkpoint's or one that is served already."""
+"""`palaestra chat`: talk to a policy in the terminal, a checkpoint's or one that is served already.
+
+line (read while no event loop runs, so that Ctrl-C ends it) ─▶ streamed reply (Ctrl-C ends the reply alone) ─▶ …
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import select
+import sys
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+
+_LOOK_S = 0.2
+"""How often it is looked whether Ctrl-C was pressed while a line is awaited."""
+
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+"""What a policy says must not move the cursor or change the terminal."""
 
 
 @click.command("chat")
@@ -22,26 +33,38 @@ import msgspec
 def command(
     model: str, temperature: float, max_tokens: int, thinking: bool, keep: bool, messages: tuple[str, ...]
 ) -> None:
-    """Talk to the policy of a checkpoint or a run, or to one served at URL. An empty line or Ctrl-D ends."""
+    """Talk to the policy of a checkpoint or a run, or to one served at URL.
+
+    An empty line, Ctrl-D or Ctrl-C ends; Ctrl-C while the policy speaks ends what it says.
+    """
     body = {
         "temperature": temperature,
         "max_tokens": max_tokens,
         "chat_template_kwargs": {"enable_thinking": thinking},
         "stream": True,
     }
-    asyncio.run(_chat(model, body, keep, messages))
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        try:
+            url = runner.run(_address(model, stack))
+            history: list[dict[str, Any]] = []
+            for text in _lines(messages):
+                history = [*(history if keep else []), {"role": "user", "content": text}]
+                said = Reply()
+                try:
+                    runner.run(_hear(url, {**body, "messages": history}, said))
+                except KeyboardInterrupt:
+                    if messages:
+                        raise
+                history.append(said.end())
+        finally:
+            runner.run(stack.aclose())
 
 
-async def _chat(model: str, body: dict[str, Any], keep: bool, messages: tuple[str, ...]) -> None:
-    async with AsyncExitStack() as stack:
-        url = await _address(model, stack)
-        history: list[dict[str, Any]] = []
-        async for text in _lines(messages):
-            history = [*(history if keep else []), {"role": "user", "content": text}]
-            said = Reply()
-            async for delta in deltas(url, {**body, "messages": history}):
-                said.show(delta)
-            history.append(said.end())
+async def _hear(url: str, body: dict[str, Any], said: Reply) -> None:
+    """One reply, as it comes."""
+    async for delta in deltas(url, body):
+        said.show(delta)
 
 
 async def _address(model: str, stack: AsyncExitStack) -> str:
@@ -121,20 +144,31 @@ class Reply:
     def _write(self, section: str, text: str, dim: bool = False) -> None:
         if section != self._section:
             before = "\n" if self._section else ""
-            click.secho(f"{before}{section:<6} ", nl=False, dim=dim)
+            text = f"{before}{section:<6} {text}"
             self._section = section
-        click.secho(text, nl=False, dim=dim)
+        text = text.translate(_CONTROLS)
+        click.echo(click.style(text, dim=True) if dim else text, nl=False)
 
 
-async def _lines(messages: tuple[str, ...]) -> Any:
+def _lines(messages: tuple[str, ...]) -> Iterator[str]:
     for text in messages:
         click.secho(f"you    {text}", dim=True)
         yield text
     while not messages:
         try:
-            text = await asyncio.to_thread(input, "you    ")
-        except EOFError:
-            return
+            text = _ask()
+        except KeyboardInterrupt:
+            text = ""
         if not text.strip():
+            click.echo()
             return
-        yield text
+        yield text.rstrip("\n").encode(errors="replace").decode()  # a terminal may hand over bytes that are no text
+
+
+def _ask() -> str:
+    """A line of the terminal; empty at its end."""
+    click.echo("you    ", nl=False)
+    if sys.stdin.isatty():
+        while not select.select([sys.stdin], [], [], _LOOK_S)[0]:
+            pass  # a Ctrl-C that came just before reading began is not noticed by a read
+    return sys.stdin.readline()

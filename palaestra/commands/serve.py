@@ -18,7 +18,11 @@ from palaestra.options import listen_options
 @click.option("--max-length", type=click.IntRange(1), help="tokens of prompt and answer together  [default: 2048]")
 @click.option("--replicas", default=1, show_default=True, type=click.IntRange(1), help="processes behind one address")
 @click.option(
-    "--publish-timeout", default=60.0, show_default=True, help="seconds until a replica without new weights is replaced"
+    "--publish-timeout",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="seconds until a replica without new weights is replaced",
 )
 @click.option("--thinking/--no-thinking", default=None, help="let the policy think where a request does not say")
 @click.option("--follow", type=click.Path(path_type=Path), help="serve what a training run hands over in this file")

@@ -73,6 +73,8 @@ def command(
     given = parse_overrides(overrides)
     if resume is not None:
         recipe = parse_recipe(_resumed(RunFolder.existing(resume).read_json("recipe.json"), given), str(resume))
+        resume = resume if resume.name not in ("", "..") else resume.resolve()  # it is named by its folder
+        runs_dir = resume.parent
     else:
         given |= {name: value for name, value in (("seed", seed), ("arm", arm)) if value is not None}
         recipe = load_recipe(recipe_name, given)

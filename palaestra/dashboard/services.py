@@ -115,8 +115,8 @@ class Service:
             report.lag_ms, report.lag_p99_ms = round(1000 * lag.mean_s, 2), round(1000 * lag.p99_s, 2)
         report.requests_s = round(_of_others(between) / between.seconds, 2)
         report.tokens_s = _tokens_s(between)
-        resident = between.gauges("process_resident_memory_bytes").get(())
-        report.memory_mb = None if resident is None else round(resident / 2**20, 1)
+        resident = between.gauges("process_resident_memory_bytes")
+        report.memory_mb = round(sum(resident.values()) / 2**20, 1) if resident else None
         report.queues = list(_queues(between))
         report.hops = sorted(_hops(between), key=lambda hop: -hop["count"])[:24]
         report.outcomes = _outcomes(samples)
@@ -192,7 +192,8 @@ def origin(url: str) -> str:
 
 
 def _begun(samples: Samples) -> float:
-    return samples.get("process_start_time_seconds", {}).get((), 0.0)
+    """When it was started; of several processes behind one address the one that was started last."""
+    return max(samples.get("process_start_time_seconds", {}).values(), default=0.0)
 
 
 def _of_others(between: Between) -> float:

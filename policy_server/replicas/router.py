@@ -27,13 +27,15 @@ from gym_core.errors import DeadlineExceeded, PalaestraError, PolicyFault, Unava
 from gym_core.serve import DOOR, deadline_s, json_reply, read_json
 from gym_core.telemetry import Metrics
 from model.weight_memory import WeightMemory
-from policy_server.app import guard, openai_error
+from policy_server.app import guard
+from policy_server.openai_error import openai_error
 from policy_server.replicas.engine_metrics import EngineMetrics
 from policy_server.replicas.pool import Pool, Process, Replica, Spawn, nobody, unless_gone
 from policy_server.replicas.together import Together
 from policy_server.weight_body import arriving, fill, read_head, require_fit
 from policy_server.weights import WeightsParams
 
+_EVENT_END = b"\n\n"
 _HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date", "server"}
 _TURN = re.compile(r"-\d+$")
 _WAIT_S = 60.0
@@ -234,15 +236,20 @@ async def _stream(
     answer: web.StreamResponse,
     told: list[tuple[str, str]],
 ) -> web.StreamResponse:
-    piece = await unless_gone(replica, upstream.content.readany())
+    """Whole events only: where the replica is lost in the middle of one, the client is not left with half a line."""
     answer.set_status(upstream.status)
     for name, value in told:
         answer.headers.add(name, value)
-    await answer.prepare(request)
-    while piece:
-        await answer.write(piece)
-        piece = await unless_gone(replica, upstream.content.readany())
-    await answer.write_eof()
+    rest = b""
+    while piece := await unless_gone(replica, upstream.content.readany()):
+        whole, end, rest = (rest + piece).rpartition(_EVENT_END)
+        if end:
+            if not answer.prepared:
+                await answer.prepare(request)
+            await answer.write(whole + end)
+    if not answer.prepared:
+        await answer.prepare(request)
+    await answer.write_eof(rest)
     return answer
 
 

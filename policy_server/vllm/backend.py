@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from policy_server.vllm.process import VllmProcess
 from policy_server.vllm.updates import Updates
 from policy_server.vllm.wire import GENERATE, Joined, Reply, generate_body, read_reply
 from policy_server.watch import TextStream, Watch
+
+_GREEDY = 1e-5
+"""Below this temperature vLLM draws greedily, and refuses to do it more than once."""
 
 _FOREIGN = (Unauthorized, UnknownName, RemoteError)
 """What vLLM may answer that is no fault of whoever asked us."""
@@ -71,6 +75,8 @@ class VllmBackend:
         """Sample. Raises as the embedded engine; whoever hangs up is taken out of vLLM's batch."""
         prompt = check(request, self.max_length, self.vocab_size)
         refuse_experts(request)
+        if request.n > 1 and request.temperature < _GREEDY:
+            return await self._copied(request)
         room = self.max_length - len(prompt)
         wanted = room if request.max_tokens is None else min(request.max_tokens, room)
         if request.constraint is not None:
@@ -85,6 +91,17 @@ class VllmBackend:
             raise fault from None
         finally:
             self._num_open -= 1
+
+    async def _copied(self, request: GenerateRequest) -> GenerateResult:
+        """Greedy samples of one prompt are all alike, and vLLM makes one."""
+
+        def tell(delta: Delta) -> None:
+            assert request.on_delta is not None
+            for index in range(request.n):
+                request.on_delta(replace(delta, index=index))
+
+        one = await self.generate(replace(request, n=1, on_delta=None if request.on_delta is None else tell))
+        return replace(one, samples=one.samples * request.n)
 
     def _admit(self) -> None:
         if self._process is not None:

@@ -268,6 +268,23 @@ async def test_a_body_that_cannot_be_meant_is_refused(client: Client, body: byte
         assert json.loads(said.body)["error"]["code"]
 
 
+@pytest.mark.parametrize("levels", [127, 200, 450, 700, 930, 955, *range(960, 1000, 3)])
+async def test_a_body_that_can_be_read_and_not_be_worked_on_is_the_callers_fault(client: Client, levels: int) -> None:
+    """Else sixteen such rows, each a fault of the environment, would have nobody play it."""
+    deep = "[" * levels + "]" * levels
+    row = f'"responses_create_params": {{"input": "x"}}, "expected_answer": "4", "deep": {deep}'
+    for path, body in (
+        ("/math/verify", f'{{{row}, "response": {{"output": []}}}}'),
+        ("/math/verify", f'{{"expected_answer": "4", "response": {{"output": [{{"content": {deep}}}]}}}}'),
+        ("/ledger/seed_session", f"{{{row}}}"),
+        ("/math/aggregate_metrics", f'{{"verify_responses": [{{"reward": 1.0, "deep": {deep}}}]}}'),
+        ("/math/ingest", f'{{"rows": [{{{row}}}]}}'),
+    ):
+        said = await ask(client, path, body.encode())
+        assert said.status < 500 and b"RecursionError" not in said.body, (path, said.body[:200])
+        assert said.status == 200 or json.loads(said.body)["error"]["code"] in ("bad_request", "bad_row")
+
+
 async def test_a_body_beyond_the_limit_is_refused(client: Client) -> None:
     said = await ask(client, "/math/verify", b'{"a": "' + b"x" * (33 << 20) + b'"}')
     assert said.status == 413

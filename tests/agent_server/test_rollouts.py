@@ -11,7 +11,7 @@ from aiohttp import web
 from fakes import FakePolicy, message
 
 from gym_core.contracts import Outcome, Rollout
-from gym_core.errors import BadRow, Busy, UnknownName
+from gym_core.errors import BadRequest, BadRow, Busy, UnknownName
 from gym_core.tokens import FRAME_TYPE
 
 ROW: dict[str, Any] = {"environment": "fake", "responses_create_params": {"input": "hi"}}
@@ -102,6 +102,25 @@ async def test_cancel_ends_running_and_waiting_rollouts_as_cancelled(house: Any)
     assert made.environment.closed == ["s1"]
     stored = await made.client.get("/rollouts/r/0")
     assert stored.json()["outcome"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        None,
+        {},
+        {"run_id": 5},
+        {"run_id": ["r"]},
+        {"rollout_ids": 5},
+        {"rollout_ids": "r"},
+        {"rollout_ids": [["r"]]},
+    ],
+)
+async def test_a_cancel_that_names_nothing_is_refused(house: Any, body: Any) -> None:
+    made = await house(FakePolicy([message("4")]))
+    with pytest.raises(BadRequest):
+        await made.client.post("/cancel", msgspec.json.encode(body))
 
 
 async def test_leaving_a_stream_takes_the_rest_back(house: Any) -> None:

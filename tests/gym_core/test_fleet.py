@@ -184,3 +184,27 @@ def test_a_key_leads_to_the_same_slot_in_every_process() -> None:
         assert len({place.slot_for(key) for place in places}) == 1
     assert {places[0].slot_for(str(number)) for number in range(50)} == {0, 1, 2, 3}
     assert [places[0].slot_of(worker) for worker in ("w0", "w3", "w4", "x", "w", "w99999999999")] == [0, 3, *[None] * 4]
+
+
+async def test_metrics_are_those_of_all_processes_whoever_is_asked() -> None:
+    async with fleet(token="t0ken") as together:
+        sessions = [await seed(client) for client in together.clients]
+        for session in sessions:
+            await together.clients[0].post("/add", {"n": 1}, headers={headers.SESSION: session})
+        for client in together.clients:
+            said = (await client.get("/metrics")).text.splitlines()
+            assert 'palaestra_sessions_open{environment="counter"} 3.0' in said
+            assert 'palaestra_tool_calls_total{answer="ok",environment="counter"} 3.0' in said
+            assert [line for line in said if line.startswith("palaestra_process_up")] == [
+                f'palaestra_process_up{{process="w{slot}"}} 1.0' for slot in range(SIZE)
+            ]
+        async with Client(together.served[1].url, retries=0) as stranger:
+            with pytest.raises(Unauthorized):
+                await stranger.get("/metrics")
+
+
+async def test_metrics_go_on_without_a_process_that_is_gone() -> None:
+    async with fleet() as together:
+        await together.served[2].close()
+        said = (await together.clients[0].get("/metrics")).text.splitlines()
+        assert [line[-3:] for line in said if line.startswith("palaestra_process_up")] == ["1.0", "1.0", "0.0"]

@@ -130,6 +130,17 @@ async def test_a_crowd_travels_in_several_parcels(service: Service, client: Clie
     assert service.paths.count(PATH) == 3
 
 
+@pytest.mark.parametrize(("said", "parcels"), [("3", 3), ("1", 1), ("0", 1), ("many", 1), ("9" * 40, 1), ("", 0)])
+async def test_each_process_of_a_peer_gets_a_parcel(said: str, parcels: int) -> None:
+    service = Service()
+    app = service.app()
+    app[serve.DOOR].num_processes = said
+    async with await serve.start(app, grace_s=0.1) as served, client_of(f"{served.url}/base") as client:
+        await client.post("/echo", b"hello")
+        assert await together(client, *["/echo"] * 13) == [str(place).encode() for place in range(13)]
+    assert service.paths.count(PATH) == parcels
+
+
 async def test_large_bodies_go_alone_and_a_parcel_has_a_bound(service: Service, client: Client) -> None:
     large, middling = b"x" * (MAX_BYTES // 8 + 1), b"y" * (MAX_BYTES // 8)
     asked = [client.post("/echo", body) for body in (b"first", large, *[middling] * 12, large)]

@@ -131,6 +131,13 @@ async def test_each_request_gets_the_answer_that_it_would_get_alone(url: str, se
     assert json.loads(answers[0][1]) == {"name": "a", "query": {"x": "1", "y": " z"}, "body": "zero", "key": "k0"}
 
 
+@pytest.mark.parametrize("expected", ["100-continue", "pizza"])
+async def test_nothing_is_expected_inside_a_parcel(url: str, session: aiohttp.ClientSession, expected: str) -> None:
+    async with session.post(url + PATH, data=parcel(post(0, "/echo/a", Expect=expected), post(1, "/echo/b"))) as reply:
+        answers = await told(reply)
+    assert {number: one.status for number, (one, _) in answers.items()} == {0: 200, 1: 200}
+
+
 async def test_one_that_waits_holds_up_no_other(service: Service, url: str, session: aiohttp.ClientSession) -> None:
     async with session.post(url + PATH, data=parcel(post(0, "/wait"), post(1, "/echo/fast"))) as reply:
         reader = FrameReader()

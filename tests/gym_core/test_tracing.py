@@ -24,9 +24,11 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
-    tracing.use(OtelTracer(SimpleSpanProcessor(exporter)))
+    tracer = OtelTracer(SimpleSpanProcessor(exporter))
+    tracing.use(tracer)
     yield exporter
     tracing.use(None)
+    tracer.close()
 
 
 @pytest.fixture(autouse=True)
@@ -201,3 +203,28 @@ async def test_a_collector_gets_the_spans(monkeypatch: pytest.MonkeyPatch) -> No
         assert await asyncio.to_thread(exported.flush)
         await asyncio.to_thread(exported.close)
     assert b"verify" in b"".join(got) and b"my-gym" in b"".join(got)
+
+
+async def test_a_collector_that_never_answers_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def hold(_: web.Request) -> web.Response:
+        asked.set()
+        await release.wait()
+        return web.Response(body=b"", content_type="application/x-protobuf")
+
+    collector = web.Application()
+    collector.router.add_post("/v1/traces", hold)
+    async with await serve.start(collector) as served:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", served.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")
+        exported = OtelTracer.exporting()
+        tracing.use(exported)
+        with tracing.span("verify"):
+            tracing.span("nothing entered")
+        tracing.use(None)
+        async with asyncio.timeout(25):  # the library's own patience is thirty seconds
+            closing = asyncio.create_task(asyncio.to_thread(exported.close, 0.2))
+            await asked.wait()
+            await closing
+        release.set()

@@ -295,6 +295,13 @@ def test_turns_are_cut_where_the_environment_or_a_user_spoke() -> None:
     assert turns_of([call, answer]) == [[call]]
 
 
+def test_no_name_at_all_is_no_path(command: Command, tmp_path: Path) -> None:
+    fill(tmp_path / "store.db", [(rollout("r1", 1.0), None)])
+    fill(tmp_path / "other.db", [(rollout("r2", 1.0), None)])
+    nothing = command("show", "", "--store", "other.db")
+    assert isinstance(nothing.exception, UnknownName), nothing.output
+
+
 # export, prune, compact
 
 
@@ -342,6 +349,15 @@ def test_a_run_is_exported_to_parquet_with_tokens(command: Command, tmp_path: Pa
     assert rows[0]["traces"][0]["loss_mask"] == [False, True, True]
     assert json.loads(rows[0]["row"]) == row_of() and rows[1]["row"] is None
     assert json.loads(rows[0]["verdict"])["components"] == {"right": 1.0}
+
+
+def test_a_number_that_parquet_has_no_room_for_is_named(command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="pip install 'palaestra[parquet]'")
+    path = fill(tmp_path / "s.db", [(rollout("r1", 1.0), None), (rollout("r2", 1.0, seed=2**63), None)])
+    refused = command("runs", "export", "a", "--store", str(path), "--format", "parquet")
+    assert isinstance(refused.exception, BadRequest) and refused.exception.field == "format"
+    assert "'r2'" in str(refused.exception) and not (tmp_path / "a.parquet").exists()
+    assert command("runs", "export", "a", "--store", str(path)).exit_code == 0
 
 
 def test_an_export_that_fails_leaves_the_earlier_file(command: Command, tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ async def test_health_version_and_metrics(client: Client, engine: Engine) -> Non
     assert (await client.get_json("/healthz"))["status"] == "ok"
     assert await client.get_json("/version") == {"version": 0, "model": "palaestra"}
     await client.post("/v1/completions", PROMPT)
-    assert "palaestra_policy_free_slots 8.0" in (await client.get("/metrics")).text
+    told = (await client.get("/metrics")).text
+    assert "palaestra_policy_free_slots 8.0" in told
+    assert "palaestra_policy_drains 0.0" in told
 
 
 async def test_a_token_is_asked_for(engine: Engine, tokenizer: Tokenizer) -> None:
@@ -32,6 +34,14 @@ async def test_tokenize_and_back(client: Client, tokenizer: Tokenizer) -> None:
     body = await client.post_json("/tokenize", {"prompt": "What is 2 + 3?"})
     assert body == {"tokens": tokenizer.encode("What is 2 + 3?"), "count": len(body["tokens"]), "max_model_len": 1024}
     assert await client.post_json("/detokenize", {"tokens": body["tokens"]}) == {"prompt": "What is 2 + 3?"}
+    told = await client.post_json("/tokenize", {"prompt": "2 + é", "return_token_strs": True})
+    assert "".join(told["token_strs"][:-2]) == "2 + "
+    assert len(told["token_strs"]) == told["count"]
+    with pytest.raises(BadRequest) as caught:
+        await client.post(
+            "/tokenize", {"messages": [{"role": "user", "content": "hi"}], "add_generation_prompt": False}
+        )
+    assert caught.value.field == "add_generation_prompt"
     chat = await client.post_json("/tokenize", {"messages": [{"role": "user", "content": "hi"}]})
     assert tokenizer.decode(chat["tokens"]).endswith("<|im_start|>assistant\n<think></think>")
     with pytest.raises(BadRequest):

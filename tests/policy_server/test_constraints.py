@@ -152,6 +152,27 @@ async def test_no_call_where_none_is_allowed(client: Client) -> None:
         assert "tool_calls" not in choice["message"]
 
 
+async def test_no_second_call_where_calls_are_not_parallel(client: Client) -> None:
+    eager = {"14": 100, "15": 100}  # a policy that only opens and closes calls
+    body = CHAT | {"tools": TOOLS, "max_tokens": 60, "n": 4, "seed": 2, "logit_bias": eager, "return_token_ids": True}
+    many = await client.post_json("/v1/chat/completions", body)
+    assert all(choice["token_ids"].count(14) > 2 for choice in many["choices"])
+    for choice in (await client.post_json("/v1/chat/completions", body | {"parallel_tool_calls": False}))["choices"]:
+        closed = choice["token_ids"].index(15, choice["token_ids"].index(14))
+        assert 14 not in choice["token_ids"][closed:]
+
+
+async def test_a_single_call_leaves_the_tokens_before_it_as_they_are(client: Client) -> None:
+    body = CHAT | {"tools": TOOLS, "max_tokens": 30, "seed": 5, "ignore_eos": True, "return_token_ids": True}
+    [free] = (await client.post_json("/v1/chat/completions", body | {"logit_bias": {"15": -100}}))["choices"]
+    [held] = (
+        await client.post_json(
+            "/v1/chat/completions", body | {"logit_bias": {"15": -100}, "parallel_tool_calls": False}
+        )
+    )["choices"]
+    assert held["message"]["generation_log_probs"] == free["message"]["generation_log_probs"]
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
@@ -183,3 +204,21 @@ async def test_logprobs_under_a_grammar_are_those_of_the_full_forward(client: Cl
     choice = (await client.post_json("/v1/completions", body))["choices"][0]
     scored = await client.post_json("/score", {"token_ids": [[40, 41, 42, *choice["token_ids"]]]})
     assert choice["generation_log_probs"] == pytest.approx(scored["logprobs"][0][3:], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"type": "string", "pattern": "("}, "unclosed group"),
+        ({"type": "string", "pattern": "(?=a)b"}, "look-around"),
+        ({"type": "integer", "minimum": 5, "maximum": 2}, r"minimum \(5\) is greater than maximum \(2\)"),
+        ({"enum": []}, "anyOf is empty"),
+        ({"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}}, "Pointer '/nowhere' does not exist"),
+    ],
+)
+async def test_an_impossible_schema_is_refused_with_its_reason(
+    client: Client, schema: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(BadRequest, match=reason) as caught:
+        await client.post_json("/v1/completions", {"prompt": "x", "guided_json": schema})
+    assert "x-guidance" not in caught.value.message

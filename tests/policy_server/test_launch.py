@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import pytest
 import torch
 
 from gym_core.errors import BadRequest
 from model.cache import StateCache
 from model.config import HybridConfig
+from model.tokenizer import Tokenizer
 from policy_server.config import PolicyConfig
-from policy_server.launch import slot_bytes, slots_within
+from policy_server.launch import open_backend, slot_bytes, slots_within
 
 TINY = HybridConfig.tiny(320)
 
@@ -39,3 +43,20 @@ def test_not_one_sample_fits() -> None:
     with pytest.raises(BadRequest) as caught:
         slots_within(PolicyConfig(max_length=1 << 16, cache_mb=1), TINY, torch.float32)
     assert caught.value.field == "cache_mb"
+
+
+@pytest.mark.parametrize("device", ["cuda:9999", "meta", "mps", "banana", "cpu:x", ""])
+def test_a_device_that_is_not_there_is_named(device: str, tmp_path: Path) -> None:
+    Tokenizer.train([], 300).save(tmp_path)
+    with pytest.raises(BadRequest) as caught:
+        open_backend(PolicyConfig(checkpoint=str(tmp_path), device=device))
+    assert caught.value.field == "device"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num_threads", 0), ("max_tokens", 0), ("temperature", -1.0), ("top_p", 0.0), ("vllm_start_s", 0.0)],
+)
+def test_settings_that_nothing_can_be_served_with_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        msgspec.convert({name: value}, PolicyConfig)

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import aiohttp
 import msgspec
 
 from gym_core.client import Client
@@ -35,6 +36,41 @@ async def test_it_announces_itself_serves_and_stops(hybrid: HybridModel, tokeniz
             assert reply["usage"]["completion_tokens"] <= 3
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 20) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_what_runs_when_it_has_to_end_fails_as_a_typed_error(
+    hybrid: HybridModel, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    checkpoint.save_pretrained(hybrid, tmp_path / "saved", also=tokenizer.save)
+    process = await launch(f"checkpoint={tmp_path / 'saved'}", "num_slots=4", "max_length=200000")
+    asked = {"prompt": "What", "ignore_eos": True, "logit_bias": {"2": -100, "11": -100}}
+    try:
+        assert process.stdout is not None
+        url = msgspec.json.decode(await asyncio.wait_for(process.stdout.readline(), 60))["url"]
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
+            session.post(f"{url}/v1/completions", json=asked | {"stream": True}) as stream,
+            session.post(f"{url}/v1/responses", json={"input": "x", "ignore_eos": True, "stream": True}) as items,
+            asyncio.timeout(60),
+        ):
+            await stream.content.readline()
+            await items.content.readline()
+            whole = asyncio.create_task(session.post(f"{url}/v1/completions", json=asked))
+            while b"palaestra_policy_running 3.0" not in await (await session.get(f"{url}/metrics")).read():
+                await asyncio.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            reply = await whole
+            assert reply.status == 503
+            assert (await reply.json())["error"]["code"] == "unavailable"
+            *_, error, end = (await stream.content.read()).decode().strip().split("\n\n")
+            assert (msgspec.json.decode(error[6:])["error"]["code"], end) == ("unavailable", "data: [DONE]")
+            last = (await items.content.read()).decode().strip().split("\n\n")[-1]
+            assert last.startswith("event: response.failed\n")
+        assert await asyncio.wait_for(process.wait(), 60) == 0
     finally:
         if process.returncode is None:
             process.kill()

@@ -23,7 +23,11 @@ async def official(client: Client) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 async def test_models(official: openai.AsyncOpenAI) -> None:
-    assert [model.id async for model in official.models.list()] == ["palaestra"]
+    [listed] = [model async for model in official.models.list()]
+    assert listed.id == "palaestra"
+    assert await official.models.retrieve("palaestra") == listed
+    with pytest.raises(openai.NotFoundError, match="no model 'org/other'"):
+        await official.models.retrieve("org/other")
 
 
 async def test_chat(official: openai.AsyncOpenAI, tokenizer: Tokenizer) -> None:
@@ -157,10 +161,66 @@ async def test_thoughts_and_calls_have_no_logprobs_in_the_message(official: open
     assert len(message.content[0].logprobs) <= 5, "four of nine tokens were thoughts"
 
 
-async def test_bad_response_fields_are_named(official: openai.AsyncOpenAI) -> None:
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"top_logprobs": 21}, "top_logprobs"),
+        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"conversation": "conv_1"}, "conversation"),
+        ({"background": True}, "background"),
+        ({"truncation": "auto"}, "truncation"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"include": ["message.output_text.logprobs", "everything"]}, "include[1]"),
+        ({"reasoning": {"effort": "boundless"}}, "reasoning.effort"),
+        ({"extra_body": {"n": 2}}, "n"),
+    ],
+)
+async def test_bad_response_fields_are_named(official: openai.AsyncOpenAI, fields: dict[str, Any], param: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        await official.responses.create(model="palaestra", input="x", top_logprobs=21)
-    assert caught.value.param == "top_logprobs"
+        await official.responses.create(**{"model": "palaestra", "input": "x", **fields})
+    assert caught.value.param == param
+
+
+async def test_what_asks_for_nothing_passes(official: openai.AsyncOpenAI) -> None:
+    response = await official.responses.create(
+        model="palaestra",
+        input="x",
+        max_output_tokens=4,
+        store=True,
+        truncation="disabled",
+        background=False,
+        include=["reasoning.encrypted_content", "file_search_call.results"],
+        reasoning={"effort": "high"},
+        service_tier="auto",
+        metadata={"team": "blue"},
+        user="somebody",
+        extra_body={"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "chat_template_kwargs": {}},
+    )
+    told: Any = response
+    assert (response.truncation, response.metadata, told.store) == ("disabled", {"team": "blue"}, False)
+
+
+async def test_an_effort_of_none_turns_thinking_off(official: openai.AsyncOpenAI) -> None:
+    asked: Any = {"model": "palaestra", "extra_body": {"return_token_ids": True, "chat_template_kwargs": {}}}
+    silent = await official.responses.create(input="hi", reasoning={"effort": "none"}, **asked)
+    same = await official.chat.completions.create(
+        messages=[{"role": "user", "content": "hi"}], reasoning_effort="none", max_tokens=1, **asked
+    )
+    item: Any = silent.output[-1]
+    message: Any = same.choices[0].message
+    assert item.prompt_token_ids == message.prompt_token_ids
+    assert item.prompt_token_ids[-2:] == [12, 13]  # <think></think>
+
+
+async def test_max_completion_tokens_is_the_newer_name(official: openai.AsyncOpenAI) -> None:
+    asked: Any = {"model": "palaestra", "messages": MESSAGES, "extra_body": {"ignore_eos": True}}
+    reply = await official.chat.completions.create(**asked, max_completion_tokens=3, max_tokens=9)
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens == 3
+    with pytest.raises(openai.BadRequestError) as caught:
+        await official.chat.completions.create(**asked, max_completion_tokens=0)
+    assert caught.value.param == "max_completion_tokens"
 
 
 async def test_errors_arrive_as_the_clients_own(official: openai.AsyncOpenAI) -> None:
@@ -187,6 +247,16 @@ async def test_errors_arrive_as_the_clients_own(official: openai.AsyncOpenAI) ->
         ({"presence_penalty": 2.5}, "presence_penalty"),
         ({"logit_bias": {"word": 1}}, "logit_bias"),
         ({"logit_bias": {"999999": 1}}, "logit_bias"),
+        ({"logit_bias": {"9" * 5000: 1}}, "logit_bias"),
+        ({"functions": [{"name": "lookup"}]}, "functions"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"reasoning_effort": "boundless"}, "reasoning_effort"),
+        ({"extra_body": {"top_k": 20}}, "top_k"),
+        ({"extra_body": {"min_p": 0.1}}, "min_p"),
+        ({"extra_body": {"min_tokens": 5}}, "min_tokens"),
+        ({"extra_body": {"repetition_penalty": 1.2}}, "repetition_penalty"),
+        ({"extra_body": {"guided_regex": "a+"}}, "guided_regex"),
+        ({"extra_body": {"continue_final_message": True}}, "continue_final_message"),
         ({"response_format": {"type": "json_schema"}}, "response_format.schema"),
         ({"response_format": {"type": "yaml"}}, "response_format"),
         ({"tool_choice": "required"}, "tool_choice"),
@@ -209,6 +279,8 @@ async def test_bad_chat_fields_are_named(official: openai.AsyncOpenAI, fields: d
         ({"prompt": [1, "a"]}, "prompt"),
         ({"logprobs": 21}, "logprobs"),
         ({"best_of": 3}, "best_of"),
+        ({"suffix": "end"}, "suffix"),
+        ({"extra_body": {"use_beam_search": True}}, "use_beam_search"),
     ],
 )
 async def test_bad_completion_fields_are_named(

@@ -47,6 +47,9 @@ async def test_new_weights_are_served(hybrid_client: Client, tensors: Tensors, t
     assert after["choices"][0]["policy_version"] == 1
 
 
+HOW = ["checksum", "no checksum of a tensor", "missing", "unknown", "shape", "old version"]
+
+
 def damage(folder: Path, tensors: Tensors, how: str) -> dict[str, Any]:
     body, name = publication(folder, tensors), "backbone.norm_f.weight"
     if how == "checksum":
@@ -59,13 +62,16 @@ def damage(folder: Path, tensors: Tensors, how: str) -> dict[str, Any]:
         return publication(folder, tensors | {"another": torch.zeros(1)})
     elif how == "shape":
         return publication(folder, tensors | {name: torch.zeros(3)})
+    elif how in ("nan", "inf", "-inf"):
+        tensors[name][5] = float(how)
+        return publication(folder, tensors)
     else:
         assert how == "old version"
         body["version"] = 0
     return body
 
 
-@pytest.mark.parametrize("how", ["checksum", "no checksum of a tensor", "missing", "unknown", "shape", "old version"])
+@pytest.mark.parametrize("how", [*HOW, "nan", "inf", "-inf"])
 async def test_weights_that_do_not_fit_are_refused_and_the_old_ones_stay(
     hybrid_client: Client, tensors: Tensors, tmp_path: Path, how: str
 ) -> None:
@@ -75,6 +81,41 @@ async def test_weights_that_do_not_fit_are_refused_and_the_old_ones_stay(
     after = await hybrid_client.post_json("/v1/completions", PROMPT)
     assert after["choices"] == before["choices"]
     assert (await hybrid_client.get_json("/version"))["version"] == 0
+
+
+@pytest.mark.parametrize("version", [-1, 1 << 31, 1 << 70])
+async def test_a_version_that_no_token_can_carry_is_refused(
+    hybrid_client: Client, tensors: Tensors, tmp_path: Path, version: int
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        await hybrid_client.post("/weights", publication(tmp_path, tensors, version))
+    assert caught.value.field == "version"
+    assert (await hybrid_client.post_json("/v1/completions", PROMPT))["choices"]
+
+
+async def test_of_two_publications_of_one_version_one_is_served(
+    hybrid_client: Client, tensors: Tensors, tmp_path: Path
+) -> None:
+    bodies = []
+    for number in range(2):
+        (folder := tmp_path / str(number)).mkdir()
+        bodies.append(publication(folder, {name: tensor + number for name, tensor in tensors.items()}))
+    replies = await asyncio.gather(
+        *(hybrid_client.post_json("/weights", body) for body in bodies), return_exceptions=True
+    )
+    [taken] = [reply for reply in replies if isinstance(reply, dict)]
+    [refused] = [reply for reply in replies if isinstance(reply, Conflict)]
+    assert refused.field == "version"
+    audited = await hybrid_client.get_json("/weights/checksums")
+    assert taken["checksums"] == bodies[replies.index(taken)]["checksums"]
+    assert audited["version"] == 1
+
+
+async def test_an_audit_tells_numbers_that_are_not_finite(hybrid_client: Client, hybrid: HybridModel) -> None:
+    with torch.inference_mode():
+        dict(checkpoint.state_tensors(hybrid))["backbone.norm_f.weight"][3] = float("nan")
+    with pytest.raises(Conflict, match=r"norm_f\.weight has numbers that are not finite"):
+        await hybrid_client.get_json("/weights/checksums")
 
 
 @pytest.mark.parametrize("content", [None, b"not safetensors"])

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +55,27 @@ def test_the_published_leave_one_out_as_it_is_published(successes: int, good: fl
     rewards = [1.0] * successes + [0.0] * (16 - successes)
     advantages = group_advantages(rewards, "published_leave_one_out", "leave_one_out")
     assert [advantages[0], advantages[-1]] == pytest.approx([good, bad], abs=2e-4)
+
+
+def published(rewards: list[float]) -> torch.Tensor:
+    """The published normalisation, one rollout after the other, in fp32: its own words for its own numbers."""
+    found = []
+    for i, own in enumerate(rewards):
+        others = torch.tensor([*rewards[:i], *rewards[i + 1 :]])
+        count = torch.tensor(float(len(others)))
+        mean, square = others.sum() / count, others.square().sum() / count
+        spread = ((square - mean.square()) * (count / (count - 1))).sqrt().nan_to_num(0)
+        ahead = torch.tensor(own) - mean
+        found.append(ahead / (spread + 1e-6) if spread > 0 else ahead)
+    return torch.stack(found)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, -1.0, 2.0]), min_size=2, max_size=16))
+def test_the_published_leave_one_out_to_the_bit(rewards: list[float]) -> None:
+    """Sums of these rewards are exact in fp32, so their order plays no part."""
+    advantages = group_advantages(rewards, "published_leave_one_out", "leave_one_out")
+    expected = published(rewards) if len(set(rewards)) > 1 else torch.zeros(len(rewards))
+    assert torch.equal(torch.tensor(advantages, dtype=torch.float32), expected)
 
 
 def test_leave_one_out_by_hand() -> None:

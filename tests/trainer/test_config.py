@@ -39,35 +39,60 @@ def test_an_unknown_key_names_the_nearest(data: dict, field: str, nearest: str) 
     ("data", "field", "says"),
     [
         ({**BASE, "seed": "one"}, "seed", "Expected `int`"),
-        ({**BASE, "grpo": {"group_size": 0}}, "grpo", "`group_size` must be positive, not 0"),
-        ({**BASE, "grpo": {"grad_clip": float("inf")}}, "grpo", "`grad_clip` must be positive"),
-        ({**BASE, "grpo": {"steps": -1}}, "grpo", "`steps` is 0 or more, not -1"),
-        ({**BASE, "sft": {"warmup": -1}}, "sft", "`warmup` is 0 or more, not -1"),
-        ({**BASE, "grpo": {"mismatch_gate": float("nan")}}, "grpo", "mismatch_gate"),
-        ({**BASE, "grpo": {"mismatch_gate": float("inf")}}, "", "`grpo.mismatch_gate` is inf"),
-        ({**BASE, "objective": {"clip_high": float("inf")}}, "", "`objective.clip_high` is inf"),
-        ({**BASE, "length": {"think": float("nan")}}, "", "`length.think` is nan"),
-        ({"name": "r", "environments": {"maths": {"weight": float("inf")}}}, "environments[...]", "`weight` must be"),
-        ({**BASE, "objective": {"clip_low": 1.5}}, "objective", "clip_low"),
-        ({**BASE, "objective": {"dual_clip": 1.1}}, "objective", "dual_clip"),
-        ({**BASE, "objective": {"kl_coef": -1.0}}, "objective", "kl_coef"),
+        ({**BASE, "grpo": {"group_size": 0}}, "grpo.group_size", "`group_size` must be positive, not 0"),
+        ({**BASE, "grpo": {"grad_clip": float("inf")}}, "grpo.grad_clip", "`grad_clip` must be positive"),
+        ({**BASE, "grpo": {"steps": -1}}, "grpo.steps", "`steps` is 0 or more, not -1"),
+        ({**BASE, "sft": {"warmup": -1}}, "sft.warmup", "`warmup` is 0 or more, not -1"),
+        ({**BASE, "grpo": {"mismatch_gate": float("nan")}}, "grpo.mismatch_gate", "mismatch_gate"),
+        ({**BASE, "grpo": {"mismatch_gate": float("inf")}}, "grpo.mismatch_gate", "is inf"),
+        ({**BASE, "objective": {"clip_high": float("inf")}}, "objective.clip_high", "is inf"),
+        ({**BASE, "length": {"think": float("nan")}}, "length.think", "is nan"),
+        (
+            {"name": "r", "environments": {"maths": {"weight": float("inf")}}},
+            "environments.maths.weight",
+            "`weight` must be",
+        ),
+        ({**BASE, "objective": {"clip_low": 1.5}}, "objective.clip_low", "clip_low"),
+        ({**BASE, "objective": {"dual_clip": 1.1}}, "objective.dual_clip", "dual_clip"),
+        ({**BASE, "objective": {"kl_coef": -1.0}}, "objective.kl_coef", "kl_coef"),
         ({**BASE, "objective": {"ratio": "word"}}, "objective.ratio", "word"),
         ({**BASE, "objective": {"preset": "dapoo"}}, "objective.preset", "dapoo"),
-        ({**BASE, "objective": {"importance_unit": "sequence_error"}}, "objective", "reject"),
+        ({**BASE, "objective": {"importance_unit": "sequence_error"}}, "objective.importance", "reject"),
         ({**BASE, "length": {"think": -0.5}}, "length", "pay for length"),
-        ({**BASE, "length": {"top_share": 0.0}}, "length", "top_share"),
-        ({**BASE, "grpo": {"mismatch_gate": 0.5}}, "grpo", "mismatch_gate"),
-        ({**BASE, "objective": {"importance_low": 9.0}}, "objective", "importance_low"),
-        ({**BASE, "sft": {"error_rate": 1.0}}, "sft", "error_rate"),
+        ({**BASE, "length": {"top_share": 0.0}}, "length.top_share", "top_share"),
+        ({**BASE, "grpo": {"mismatch_gate": 0.5}}, "grpo.mismatch_gate", "mismatch_gate"),
+        ({**BASE, "objective": {"importance_low": 9.0}}, "objective.importance_low", "importance_low"),
+        ({**BASE, "sft": {"error_rate": 1.0}}, "sft.error_rate", "error_rate"),
         ({**BASE, "arm": "other"}, "arm", "other"),
-        ({"name": "r", "environments": {}}, "", "at least one"),
-        ({"environments": {"maths": {}}}, "", "name"),
+        ({"name": "r", "environments": {}}, "environments", "at least one"),
+        ({"environments": {"maths": {}}}, "name", "name"),
+        ({"name": "r", "environments": {"maths": {}, "code": "yes"}}, "environments.code", "Expected `object`"),
+        ({**BASE, "name": ""}, "name", "1 to 100 characters"),
+        ({**BASE, "name": "../../r"}, "name", "without `/`"),
+        ({**BASE, "name": "..."}, "name", "becomes a folder's"),
+        ({**BASE, "seed": -1}, "seed", "from 0"),
+        ({**BASE, "seed": 1 << 63}, "seed", "from 0"),
+        ({**BASE, "grpo": {"curriculum_start": 1.5}}, "grpo.curriculum_start", "pass rates"),
+        ({**BASE, "grpo": {"curriculum_end": -0.1}}, "grpo.curriculum_start", "pass rates"),
+        ({**BASE, "grpo": {"curriculum_sigma": 1e-9}}, "grpo.curriculum_sigma", "0.001 or more"),
+        ({**BASE, "objective": {"sequence_error_max": 0.5}}, "objective.sequence_error_max", "never under 1"),
+        ({**BASE, "objective": {"preset": 5}}, "objective.preset", "no preset"),
+        ({**BASE, "objective": {"preset": ["dapo", ["tis"]]}}, "objective.preset", "no preset"),
     ],
 )
 def test_a_bad_value_names_its_field(data: dict, field: str, says: str) -> None:
     with pytest.raises(BadRequest, match=says) as caught:
         parse_recipe(data)
     assert caught.value.field == field
+
+
+def test_a_wrong_choice_names_what_there_is() -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse_recipe({**BASE, "policy": {"transport": "shared-memory"}})
+    assert caught.value.field == "policy.transport" and caught.value.hint == "did you mean shared_memory?"
+    with pytest.raises(BadRequest) as caught:
+        parse_recipe({**BASE, "arm": "x"})
+    assert caught.value.hint == "there are: grpo, sft, shuffled"
 
 
 def test_overrides_win_over_the_file() -> None:

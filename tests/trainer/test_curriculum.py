@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 
 import pytest
@@ -179,3 +180,17 @@ def test_random_order_does_not_look_at_pass_rates() -> None:
         sum(curriculum.pools["maths"].pass_rate(t) for b in part for t in b) for part in (drawn[:20], drawn[20:])
     )
     assert early / 200 == pytest.approx(0.5, abs=0.06) and late / 200 == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("sigma", [0.001, 0.02, 1e6])
+def test_a_gaussian_as_narrow_or_as_wide_as_may_be_draws_and_tells(sigma: float) -> None:
+    """Bins that it leaves no share to in floating point are drawn from where nothing else is left."""
+    pool = {"a": rows("a", 20)}
+    curriculum = Curriculum(pool, {"a": 1.0}, prompts_per_step=5, steps=4, seed=0, start=0.0, end=1.0, sigma=sigma)
+    tried = [TaskProfile(environment="a", task_id=f"a-{i}", checkpoint="c", passes=i % 9, count=8) for i in range(20)]
+    curriculum.profile(tried)
+    for step in range(4):
+        assert len({row["task_id"] for row in curriculum.draw(step)}) == 5
+        told = curriculum.last_metrics
+        assert math.fsum(told[f"curriculum/target/{b / 10:.1f}"] for b in range(10)) == pytest.approx(1.0)
+        assert math.isfinite(told["curriculum/histogram_kl"]) and told["curriculum/histogram_kl"] > -1e-9

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.evaluate import Evaluation, by_environment, evaluate, pass_at_k, profiles, summarise
+from trainer.evaluate import Evaluation, by_environment, evaluate, interval, pass_at_k, profiles, summarise
 
 
 def test_scores_by_hand(group) -> None:
@@ -78,6 +78,29 @@ def test_pass_at_k_is_the_share_of_draws_that_hold_one(tries: int, data: st.Data
 def test_pass_at_k_needs_enough_tries(tries: int, solved: int, k: int) -> None:
     with pytest.raises(ValueError, match="tries or more"):
         pass_at_k(tries, solved, k)
+
+
+@pytest.mark.parametrize(
+    ("shares", "low", "high"),
+    [
+        ([1.0] * 64, 64 / (64 + 1.96**2), 1.0),
+        ([0.0] * 10, 0.0, 1.96**2 / (10 + 1.96**2)),
+        ([1.0] * 50 + [0.0] * 50, 0.40383, 0.59617),  # Wilson's of 50 in 100
+        ([1.0], 0.0, 1.0),
+    ],
+)
+def test_an_interval_by_hand(group, shares: list[float], low: float, high: float) -> None:
+    groups = [group([share, share], f"t{number}") for number, share in enumerate(shares)]
+    found = summarise(groups).environments["maths"].pass_at[1]
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 1.0]), min_size=2, max_size=40))
+def test_an_interval_holds_its_mean_and_is_never_a_point(shares: list[float]) -> None:
+    mean = math.fsum(shares) / len(shares)
+    error = math.sqrt(math.fsum((s - mean) ** 2 for s in shares) / (len(shares) - 1) / len(shares))
+    low, high = interval(mean, error, len(shares))
+    assert 0.0 <= low <= mean + 1e-12 and mean - 1e-12 <= high <= 1.0 and high - low > 0.01
 
 
 def test_an_evaluation_comes_back_from_its_record(group) -> None:

@@ -326,3 +326,41 @@ def test_every_preset_trains_and_packing_changes_nothing(fake_model, make_sample
         states.append(state(model))
     for name, value in states[0].items():
         assert float((value - states[1][name]).abs().max()) < 1e-9, name
+
+
+@pytest.mark.parametrize("budget", [1, 10_000])
+@pytest.mark.parametrize("aggregate", ["token", "sequence"])
+@pytest.mark.parametrize("kl_coef", [0.0, 0.3])
+def test_a_sequence_whose_error_is_too_large_might_as_well_not_be_there(
+    fake_model, make_samples, aggregate: str, kl_coef: float, budget: int
+) -> None:
+    """It leaves the normaliser and the anchor too (NeMo RL takes it out of the batch before anything is counted)."""
+    found = []
+    for there in (True, False):
+        model = fake_model(dtype=torch.float64)
+        batch = make_samples(model)
+        batch[2].logprobs = batch[2].logprobs - 1.0 * batch[2].loss_mask  # exp(1) = 2.7 on every token
+        objective = PRESETS["nano"] | {"aggregate": aggregate, "kl_coef": kl_coef}
+        made = learner(
+            model, minibatches=1, mismatch_gate=9.0, objective=objective, expert_bias_rate=0.0,
+            tokens_per_microbatch=budget,
+        )  # fmt: skip
+        with torch.no_grad():
+            model.lm_head.mul_(1.01)  # away from the anchor
+        metrics = made.step(batch if there else batch[:2] + batch[3:])
+        assert metrics["num_masked_seqs_by_logprob_error"] == (1 if there else 0)
+        found.append((metrics["loss"], metrics["grad_norm"], state(model)))
+    (loss, norm, here), (other_loss, other_norm, other) = found
+    assert loss == pytest.approx(other_loss, abs=1e-12) and norm == pytest.approx(other_norm, abs=1e-12)
+    for name, value in here.items():
+        assert float((value.double() - other[name].double()).abs().max()) < 1e-9, name
+
+
+def test_a_batch_of_nothing_but_dropped_sequences_moves_nothing(fake_model, make_samples) -> None:
+    model = fake_model()
+    batch = make_samples(model, shift=-1.0)
+    made = learner(model, minibatches=1, mismatch_gate=9.0, objective=PRESETS["nano"], expert_bias_rate=0.0)
+    before = state(model)
+    metrics = made.step(batch)
+    assert metrics["num_masked_seqs_by_logprob_error"] == len(batch) and metrics["loss"] == 0.0
+    assert_same(state(model), before | {"mixture.expert_counts": model.mixture.expert_counts})

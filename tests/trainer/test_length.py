@@ -20,6 +20,9 @@ def members(*triples: tuple[float, int, int]) -> list[Member]:
     return [Member(reward, (think, answer)) for reward, think, answer in triples]
 
 
+SAFE = LengthRecipe(answer=1.0, sign_safe=True)
+
+
 def test_weights_by_hand() -> None:
     # w = 1, 0.5, 0 for 10, 15, 20; their mean is 0.5
     assert centred_weights([10, 15, 20]) == pytest.approx([0.5, 0.0, -0.5])
@@ -76,6 +79,22 @@ def test_the_safe_form_turns_no_sign(group: list[Member], think: float, answer: 
             assert now > new
         if before < old - 1e-9:
             assert now < new
+
+
+@given(st.floats(-3, 3), st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=16))
+def test_where_all_earned_the_same_the_safe_form_pays_nobody(reward: float, lengths: list[tuple[int, int]]) -> None:
+    """Their mean may be a rounding below them: nobody is better for that."""
+    group = [Member(reward, each) for each in lengths]
+    assert shaped_rewards(group, LengthRecipe(think=5.0, answer=5.0, sign_safe=True)) == [reward] * len(group)
+
+
+def test_a_member_that_only_rounding_puts_above_the_mean_takes_no_bonus_from_the_others() -> None:
+    # 1.2 / 6 is a rounding below 0.2; good are the two of 0.3, typical length 6: b = 1 - 3/6 for the shorter one
+    rewards, lengths = [0.1, 0.2, 0.3, 0.1, 0.2, 0.3], [9, 9, 9, 9, 9, 3]
+    assert math.fsum(rewards) / 6 < 0.2
+    group = members(*((reward, 0, length) for reward, length in zip(rewards, lengths, strict=True)))
+    assert shaped_rewards(group, SAFE) == pytest.approx([0.1, 0.2, 0.3, 0.1, 0.2, 0.8])
+    assert sign_flips([0.1, 0.2, 0.3], [0.1, 0.1999, 0.3]) == 0, "the one at the mean had no sign to turn"
 
 
 @given(MEMBERS, st.floats(0, 1), st.floats(0, 1))

@@ -106,3 +106,16 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(BadRequest, match="not installed") as caught:
         WandbWriter(tmp_path, "project", "run-1", {})
     assert "palaestra[wandb]" in caught.value.hint
+
+
+def test_without_a_key_or_a_network_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Error(Exception):
+        """Of the package."""
+
+    def init(**_: Any) -> None:
+        raise Error("No API key configured")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, Error=Error))
+    with pytest.raises(BadRequest, match="begins no run: No API key") as caught:
+        WandbWriter(tmp_path, "project", "run-1", {})
+    assert "WANDB_MODE=offline" in caught.value.hint

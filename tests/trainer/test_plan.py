@@ -154,3 +154,10 @@ def test_scale_is_checked_when_it_is_read(table: dict[str, Any], said: str) -> N
     with pytest.raises(BadRequest) as caught:
         parse_recipe({"name": "x", "environments": {"math": {}}, **table})
     assert said in f"{caught.value} {caught.value.field}"
+
+
+def test_more_replicas_than_rollouts_have_nothing_to_train_and_save_no_time() -> None:
+    """2,048 rollouts over 12,500 replicas: one sample each, whatever is added."""
+    many, more = plan(load_recipe("nano-rlvr"), 100_000), plan(load_recipe("nano-rlvr"), 200_000)
+    assert not many.fits and "10452 have nothing to train" in many.problems[0]
+    assert many.step_seconds["train"] == more.step_seconds["train"] > 0.1

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from trainer.placement import LocalPlacement
 from trainer.process_handle import ProcessHandle
 
 
@@ -50,3 +55,38 @@ async def test_an_error_that_cannot_be_sent_is_told_in_words_and_ends_nothing() 
         await handle.call("no_answer_for_others")
     assert await handle.call("num_calls") == 3
     await handle.close()
+
+
+class Busy:
+    """Is at work until it is killed."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def work(self) -> None:
+        (self.folder / str(os.getpid())).touch()
+        threading.Event().wait()
+
+
+async def at_work(folder: Path, count: int) -> None:
+    async with asyncio.timeout(60):
+        while len(list(folder.iterdir())) < count:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+async def test_work_that_nobody_waits_for_any_more_does_not_delay_the_end(world: int, tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a step: the caller is cancelled, and the processes end at once."""
+    placement = LocalPlacement()
+    if world == 1:
+        handle = await placement.place_apart("busy", Busy, str(tmp_path))
+    else:
+        handle = await placement.place_ranks(world, Busy, str(tmp_path))
+    call = asyncio.create_task(handle.call("work"))
+    await at_work(tmp_path, world)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    async with asyncio.timeout(60):
+        await placement.close()
+    assert not await handle.alive()

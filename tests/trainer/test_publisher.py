@@ -55,6 +55,9 @@ async def learner():
 async def test_agreement_passes_and_leaves_no_file(connect, learner, tmp_path: Path) -> None:
     publisher = WeightPublisher(await connect(policy()), PROBES, directory=tmp_path)
     metrics = await publisher.publish(learner, 3)
+    taken = {name: metrics.pop(name) for name in list(metrics) if name.endswith("_time")}
+    assert taken == {f"publish/{phase}_time": seconds for phase, seconds in publisher.seconds.items()}
+    assert taken.keys() == {"publish/write_time", "publish/switch_time", "publish/canary_time"}
     assert metrics == {
         "publish/canary_error": 1.0,
         "publish/canary_abs_diff_max": 0.0,
@@ -163,7 +166,7 @@ async def test_a_dead_or_silent_server_is_a_typed_error_in_time(connect, learner
 
 def test_probes_are_fixed_and_within_the_vocabulary() -> None:
     probes = probe_rows(50, count=3, length=30)
-    assert [len(probe) for probe in probes] == [10, 20, 30]
+    assert [len(probe) for probe in probes] == [25, 28, 30]
     assert all(0 <= token < 50 for probe in probes for token in probe)
     assert probes == probe_rows(50, count=3, length=30) != probe_rows(50, count=3, length=30, seed=1)
     assert msgspec.json.decode(msgspec.json.encode(probes)) == probes

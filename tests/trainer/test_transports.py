@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from gym_core.client import Client
-from gym_core.errors import BadRequest, Conflict, DeadlineExceeded, SlowBody
+from gym_core.errors import BadRequest, Conflict, DeadlineExceeded, SlowBody, Unauthorized
 from gym_core.serve import start
-from model import checkpoint, weight_layout
+from model import checkpoint, weight_layout, weight_memory
 from model.config import HybridConfig
 from model.stack import HybridModel
 from model.tokenizer import Tokenizer
@@ -32,7 +32,7 @@ from policy_server.engine import Engine
 from policy_server.launch import embed
 from policy_server.requests import GenerateRequest
 from policy_server.weights import WeightsParams, load_weights
-from trainer import transports
+from trainer import transports, weight_post
 from trainer.config import GrpoRecipe, ObjectiveRecipe
 from trainer.learner import Learner
 from trainer.placement import Handle as Placed
@@ -272,7 +272,7 @@ async def test_a_phase_that_hangs_is_named(
         go = await hold(engine, monkeypatch, at=1)  # the engine is in the middle of a step that does not end
         running.append(asyncio.create_task(engine.generate(ask(ignore_eos=True))))
         await until(lambda: engine.stats["running"])
-    publisher = WeightPublisher(client, PROBES, transport=transports.make("shared_memory"), timeout_s=0.3)
+    publisher = WeightPublisher(client, PROBES, transport=transports.make("shared_memory"), timeout_s=2.0)
     with pytest.raises(DeadlineExceeded) as caught:
         await publisher.publish(learner, 1)
     assert caught.value.stage == phase
@@ -283,26 +283,47 @@ async def test_a_phase_that_hangs_is_named(
 async def test_a_body_that_was_damaged_on_its_way_is_refused(
     client: Client, engine: Engine, learner: Placed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = transports._body
+    body = weight_post.body
 
-    def damaged(head: dict[str, Any], handle: Handle) -> Any:
+    def damaged(head: dict[str, Any], memory: torch.Tensor) -> Any:
         async def pieces() -> AsyncIterator[bytes]:
-            async for number, piece in aenumerate(body(head, handle)()):
+            async for number, piece in aenumerate(body(head, memory)()):
                 yield piece if number != 1 else bytes([piece[0] ^ 1]) + piece[1:]
 
         return pieces
 
-    monkeypatch.setattr(transports, "_body", damaged)
+    monkeypatch.setattr(weight_post, "body", damaged)
     publisher = WeightPublisher(client, PROBES, transport=transports.make("http"))
     with pytest.raises(Conflict, match=r"checksum of backbone\.embeddings"):
         await publisher.publish(learner, 1)
     assert engine.version == 0
 
 
-def test_a_body_of_memory_that_is_not_on_this_machine_says_who_has_to_be_where() -> None:
-    with pytest.raises(BadRequest, match="cannot be opened") as caught:
-        transports._body({}, Handle(os.getpid(), 10**6, 1, 8))
-    assert caught.value.field == "policy.transport" and "on one machine" in caught.value.hint
+async def test_by_http_nobody_but_the_learner_reads_its_memory(
+    client: Client, engine: Engine, learner: Placed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that program, learner and policy server may be on three machines."""
+    monkeypatch.setattr(weight_memory, "duplicate", lambda handle: pytest.fail("shared memory was opened"))
+    monkeypatch.setattr(weight_memory, "open_memory", lambda handle: pytest.fail("memory was opened by its handle"))
+    publisher = WeightPublisher(client, PROBES, transport=transports.make("http"))
+    await publisher.publish(learner, 1)
+    held = weight_layout.checksums(checkpoint.state_tensors(engine.model))
+    assert held == await learner.call("weight_checksums")
+
+
+async def test_the_learner_shows_the_token_of_its_own_process(
+    engine: Engine, tokenizer: Tokenizer, learner: Placed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = build_app(engine, tokenizer, token="hush")
+    async with await start(app) as served, Client(served.url, token="hush") as client:
+        publisher = WeightPublisher(client, PROBES, transport=transports.make("http"))
+        monkeypatch.delenv("PALAESTRA_TOKEN", raising=False)
+        with pytest.raises(Unauthorized):
+            await publisher.publish(learner, 1)
+        assert engine.version == 0
+        monkeypatch.setenv("PALAESTRA_TOKEN", "hush")
+        await publisher.publish(learner, 1)
+    assert engine.version == 1
 
 
 async def aenumerate(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
@@ -318,7 +339,7 @@ async def test_a_body_that_ends_early_changes_nothing(
 ) -> None:
     offer, checksums = await learner.call("offer_weights", True), await learner.call("weight_checksums")
     head = {"version": 1, "layout": offer.layout, "nbytes": offer.handle.nbytes, "checksums": checksums}
-    whole = b"".join([piece async for piece in transports._body(head, offer.handle)()])
+    whole = b"".join([piece async for piece in weight_post.body(head, open_memory(offer.handle))()])
 
     async def pieces() -> AsyncIterator[bytes]:
         yield whole[:cut]
@@ -340,8 +361,12 @@ async def test_shared_memory_leaves_nothing_behind_when_the_learner_is_killed(en
         "import dataclasses, json, sys\n"
         "from model.config import HybridConfig\n"
         "from model.stack import HybridModel\n"
+        "from model import weight_layout\n"
         "from trainer.weight_ring import WeightRing\n"
-        "offer = WeightRing(HybridModel(HybridConfig.tiny(320), seed=5), True).write()\n"
+        "model = HybridModel(HybridConfig.tiny(320), seed=5)\n"
+        "ring = WeightRing(model, True)\n"
+        "weight_layout.write(model, ring.free())\n"
+        "offer, _ = ring.written()\n"
         "print(json.dumps(dataclasses.asdict(offer.handle)), flush=True)\n"
         "sys.stdin.read()\n"
     )

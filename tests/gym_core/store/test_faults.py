@@ -18,6 +18,7 @@ from store_samples import ROOT, ids, make_rollout, run_program
 
 from gym_core.contracts import Rollout
 from gym_core.store import Store, StoreFault, engine
+from gym_core.store.dialect import KeepFirst
 
 WRITES = """
     import asyncio, sys
@@ -211,3 +212,18 @@ async def test_the_record_is_json_that_others_can_query(tmp_path: Path) -> None:
     assert found == (0.5, 0.5)
     assert msgspec.json.decode(record, type=Rollout) == make_rollout()
     assert os.path.exists(store.path)
+
+
+async def test_a_row_that_vanishes_each_time_it_is_written_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with await Store.open(tmp_path / "s.db") as store:
+        await store.put_rollout(make_rollout("r0"), b"0")
+        run = KeepFirst.run
+        monkeypatch.setattr(KeepFirst, "run", lambda self, connection, rows: 0)
+        with pytest.raises(StoreFault, match="is deleted as often as it is written") as caught:
+            await store.put_rollout(make_rollout("r1"), b"1")
+        assert "who deletes rows" in caught.value.hint and "KeyError" not in str(caught.value)
+        monkeypatch.setattr(KeepFirst, "run", run)
+        assert await store.put_rollout(make_rollout("r1"), b"1") is True
+        assert await ids(store) == ["r0", "r1"]

@@ -13,6 +13,7 @@ from store_samples import ROOT, make_rollout
 from gym_core.contracts import Outcome, Rollout, Verdict
 from gym_core.errors import BadRequest, Unavailable, UnknownName
 from gym_core.store import Run, Store, StoreFault, engine
+from gym_core.store.dialect import KeepFirst
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("postgres")]
 
@@ -210,3 +211,26 @@ async def test_the_training_board_asks_what_the_tables_can_answer(schema: str) -
     assert answers["Held-out reward"] == [("eval-before", "maths", 1.25, 1)]
     assert answers["Runs"][0][:2] == ("it's", "train")
     assert len(answers) == len(board["panels"])
+
+
+async def test_a_row_that_is_deleted_while_it_is_written_again_is_written_anew(
+    postgres: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody deletes in the server, without our lock, between our insert and our look at what it met."""
+    deletions: list[int] = []
+    run = KeepFirst.run
+
+    def meddled(self: KeepFirst, connection: Any, rows: Any) -> int:
+        new = run(self, connection, rows)
+        if "rollout_id" in rows[0] and not deletions:
+            with connect(schema, autocommit=True) as other:
+                deletions.append(other.execute("DELETE FROM rollouts WHERE rollout_id = 'r'").rowcount)
+        return new
+
+    async with await Store.open(schema) as store:
+        await store.put_rollout(rollout("r"), b"first")
+        monkeypatch.setattr(KeepFirst, "run", meddled)
+        assert await store.put_rollout(rollout("r"), b"second") is True
+        assert deletions == [1]
+        kept = await store.get_rollout("r")
+        assert kept is not None and kept[1] == b"second"

@@ -32,7 +32,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
         return json_reply({"replica": NUMBER, "version": version})
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await answer.prepare(request)
-    await answer.write(b'data: {"replica": %d}\n\n' % NUMBER)
+    await answer.write(b'data: {"replica": %d}\n\ndata: {"replica": %d, "cut' % (NUMBER, NUMBER))
     await asyncio.Event().wait()
     return answer
 

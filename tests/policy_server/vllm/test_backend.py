@@ -131,6 +131,22 @@ async def test_a_request_in_vllms_words(backend: VllmBackend, fake: FakeVllm) ->
     assert [sample.origin.tolist() for sample in result.samples] == [[STEERED, FORCED], [STEERED, FORCED]]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_greedy_samples_are_drawn_once_and_told_to_all(
+    backend: VllmBackend, fake: FakeVllm, streamed: bool
+) -> None:
+    fake.choices = [choice(0, [50, 51], [("default", 0, 2)])]
+    heard: list[Delta] = []
+    result = await backend.generate(ask(n=3, temperature=0.0, on_delta=heard.append if streamed else None))
+    [(_, body)] = fake.calls
+    assert body["sampling_params"]["n"] == 1
+    assert [sample.token_ids.tolist() for sample in result.samples] == [[50, 51]] * 3
+    assert [(delta.index, delta.token_ids) for delta in heard] == [(i, [50, 51]) for i in range(3) if streamed]
+    with pytest.raises(BadRequest) as caught:
+        await backend.generate(ask(n=5000, temperature=0.0))
+    assert caught.value.field == "n"
+
+
 async def test_tokens_logprobs_alternatives_and_versions(backend: VllmBackend, fake: FakeVllm) -> None:
     spans = [("default", 0, 1), ("3", 1, 3)]
     fake.choices = [choice(0, [50, 51, 2], spans, finish_reason="stop", stop_reason=2)]
