@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from prometheus_client import Histogram
+from typing import Any
 
 from gym_core import tracing
 from gym_core.contracts import Rollout
@@ -42,25 +39,14 @@ class AgentMetrics:
         self.queued = metrics.gauge("palaestra_rollouts_queued", "Rollouts that wait for their turn")
         self.storing = metrics.gauge("palaestra_rollouts_storing", "Rollouts that wait to be committed")
         self.untold = metrics.gauge("palaestra_rollouts_untold", "Rollouts that ended and wait for their reader")
-        self._known: dict[tuple[str, str], Histogram] = {}
 
-    @contextmanager
-    def stage(self, environment: str, name: str) -> Iterator[None]:
-        """Time one call of a stage, and make it a span where spans are made."""
-        began = time.perf_counter()
-        try:
-            with tracing.span(name):
-                yield
-        finally:
-            self.spent(environment, name, time.perf_counter() - began)
+    def stage(self, environment: str, name: str) -> Stage:
+        """Times one call of a stage, and makes it a span where spans are made."""
+        return Stage(self, environment, name)
 
     def spent(self, environment: str, stage: str, seconds: float) -> None:
-        """Count one call of a stage. Children are kept, because finding a labelled one is slow."""
-        key = (environment, stage)
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = self._stages.labels(*key)
-        found.observe(seconds)
+        """Count one call of a stage."""
+        self._stages.labels(environment, stage).observe(seconds)
 
     def ended(self, rollout: Rollout) -> None:
         """Count a rollout that was played; one that was told again from the store is not."""
@@ -77,3 +63,21 @@ class AgentMetrics:
             self._reward.labels(name).inc(rollout.reward)
         for trace in rollout.traces:
             self._traces.labels(trace.began if trace.began in BEGAN else "other").inc()
+
+
+class Stage:
+    """A call of a stage under way."""
+
+    __slots__ = ("_began", "_environment", "_metrics", "_name", "_span")
+
+    def __init__(self, metrics: AgentMetrics, environment: str, name: str) -> None:
+        self._metrics, self._environment, self._name = metrics, environment, name
+        self._span = tracing.span(name)
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+        self._span.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._span.__exit__(*error)
+        self._metrics.spent(self._environment, self._name, time.perf_counter() - self._began)

@@ -18,8 +18,9 @@ from gym_core.contracts import Rollout, RunOptions, Task, Usage
 class Play:
     """A rollout under way. `stage` is where it is now, and so where it fails if it fails.
 
-    `breaker` is the environment's once it let this rollout in, as its `probe` or not. `environment_well`: whether the
-    environment did its part; None where nothing is known of that.
+    `closed`: the environment ended the session with its verdict. `breaker` is the environment's once it let this
+    rollout in, as its `probe` or not. `environment_well`: whether the environment did its part; None where nothing is
+    known of that.
     """
 
     task: Task
@@ -28,6 +29,7 @@ class Play:
     rollout: Rollout
     peer: EnvironmentPeer | None = None
     session_id: str = ""
+    closed: bool = False
     stage: str = "seed"
     book: TraceBook = field(default_factory=TraceBook)
     usage: Usage = field(default_factory=Usage)

@@ -31,6 +31,7 @@ SERVER = "agent"
 log = telemetry.logger(SERVER)
 CLOSE_TIMEOUT_S = 5.0
 GROUP_WAIT_S = 20.0
+_VERDICT_AND_CLOSE = f"{headers.MINIMAL}, {headers.CLOSE}"
 
 
 class _VerdictReply(msgspec.Struct):
@@ -139,10 +140,11 @@ class Player:
         reply = await peer.client.post(
             "/verify",
             body,
-            headers={"Prefer": "return=minimal", headers.SESSION: play.session_id},
+            headers={headers.PREFER: _VERDICT_AND_CLOSE, headers.SESSION: play.session_id},
             timeout_s=self._config.verify_s,
             idempotent=True,
         )
+        play.closed = reply.headers.get(headers.APPLIED) == headers.CLOSE
         said = _verdict_reply(reply.body)
         while said.verdict is None:
             if said.pending is None:
@@ -165,7 +167,7 @@ class Player:
         return nullcontext() if self._metrics is None else self._metrics.stage(play.rollout.environment, "close")
 
     async def _close(self, play: Play) -> None:
-        if not play.session_id or play.peer is None:
+        if not play.session_id or play.peer is None or play.closed:
             return
         try:
             with self._closing(play):

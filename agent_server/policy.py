@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -36,8 +35,7 @@ class _TurnHead(msgspec.Struct):
     policy_version_max: int = -1
 
 
-@dataclass(slots=True, frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """What the policy answered: Responses output items, the segment's bytes, and how the turn ended."""
 
     output: list[dict[str, Any]]

@@ -9,7 +9,7 @@ as `env_error` of the stage `store`, without reward or tokens; the others of its
 from __future__ import annotations
 
 import asyncio
-import uuid
+import os
 from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -60,7 +60,7 @@ def read_request(row: Any) -> Request:
         raise BadRow(f"`max_output_tokens` must be a number of tokens, not {most!r:.80}", field=field)
     named = bool(options.rollout_id)
     if not named:
-        options = msgspec.structs.replace(options, rollout_id=uuid.uuid4().hex)
+        options = msgspec.structs.replace(options, rollout_id=os.urandom(16).hex())
     if "seed" not in given:
         # The same row asked twice is two samples of it, not one sample twice.
         options = msgspec.structs.replace(options, seed=derive(0, options.rollout_id))

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import random
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -20,15 +20,16 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 from aiohttp import hdrs
-from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from gym_core import headers as names
 from gym_core import telemetry, tracing
 from gym_core.auth import MASK
 from gym_core.errors import BadRequest, DeadlineExceeded, PalaestraError, RemoteError, Unavailable
+from gym_core.exchange import READ_BUFFER, SMALL_BODY, Exchange, Reply
 from gym_core.http_reply import Response, error_of
 from gym_core.parcel_client import Parcels
+from gym_core.pool import Connector
 from gym_core.tokens import FRAME_TYPE, FrameReader
 
 LARGE_BODY = 1 << 20
@@ -47,7 +48,6 @@ MAX_REPLY_BYTES = 1 << 30
 MAX_UNPACKED_BYTES = 64 << 20
 """The same for one that came compressed although we ask for none to be: a small bomb must stay small."""
 
-OPENING_AT_ONCE = 128
 CONNECT_TIMEOUT_S = 5.0
 """A peer that does not accept a connection within this time is unavailable."""
 
@@ -105,6 +105,7 @@ class Client:
         self._connect_timeout_s = connect_timeout_s
         self._backoff = backoff or Backoff()
         self._session: aiohttp.ClientSession | None = None
+        self._exchange: Exchange | None = None
         self._parcels = Parcels(self.base_url, self._to_root()) if parcels else None
         tracing.configure()
 
@@ -299,18 +300,19 @@ class Client:
         if trace := telemetry.trace_id.get():
             sent.setdefault(names.TRACE, trace)
         if idempotent and data is not None:
-            sent.setdefault(names.IDEMPOTENCY, secrets.token_hex(8))
+            sent.setdefault(names.IDEMPOTENCY, os.urandom(8).hex())
         return data, sent
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                connector=_Connector(limit=self._limit, keepalive_timeout=30.0),
+                connector=Connector(limit=self._limit, keepalive_timeout=30.0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s),
                 headers={hdrs.ACCEPT_ENCODING: "identity"},
-                read_bufsize=1 << 18,
+                read_bufsize=READ_BUFFER,
             )
+            self._exchange = None
         return self._session
 
     async def _once(self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline) -> Response:
@@ -337,19 +339,18 @@ class Client:
 
     async def _open(
         self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline
-    ) -> aiohttp.ClientResponse:
+    ) -> aiohttp.ClientResponse | Reply:
         """Send, and read status and headers. Every way to fail becomes a typed error here."""
         url = self.base_url + path
         left_s = end.left_s()
         try:
             async with asyncio.timeout(left_s):
-                return await self._pool().request(
-                    method,
-                    url,
-                    data=_stream(data),
-                    headers={**sent, names.DEADLINE: f"{left_s:.3f}"},
-                    allow_redirects=False,
-                )
+                session, sent = self._pool(), {**sent, names.DEADLINE: f"{left_s:.3f}"}
+                if method == hdrs.METH_POST and isinstance(data, bytes) and len(data) <= SMALL_BODY:
+                    if self._exchange is None:
+                        self._exchange = Exchange(self.base_url, session)
+                    return await self._exchange.post(url, data, sent)
+                return await session.request(method, url, data=_stream(data), headers=sent, allow_redirects=False)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _NeverSent(f"nobody answers at {url}: {_reason(error)}", hint="is the server running?") from None
         except aiohttp.InvalidURL:
@@ -357,8 +358,11 @@ class Client:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise end.explain(error, url) from None
 
-    async def _read(self, response: aiohttp.ClientResponse, end: _Deadline) -> Response:
+    async def _read(self, response: aiohttp.ClientResponse | Reply, end: _Deadline) -> Response:
         url = str(response.url)
+        content = response.content
+        if content.is_eof() and content.exception() is None and content.total_bytes <= MAX_UNPACKED_BYTES:
+            return Response(response.status, response.headers, content.read_nowait(), url)  # it came with its head
         try:
             async with asyncio.timeout(end.left_s()):
                 packed = hdrs.CONTENT_ENCODING in response.headers  # nobody asked for that: its length says nothing
@@ -371,7 +375,7 @@ class Client:
             raise end.explain(error, url) from None
         return Response(response.status, response.headers, body, url)
 
-    async def _chunk(self, response: aiohttp.ClientResponse, end: _Deadline, idle_s: float | None) -> bytes:
+    async def _chunk(self, response: aiohttp.ClientResponse | Reply, end: _Deadline, idle_s: float | None) -> bytes:
         left_s = end.left_s()
         try:
             async with asyncio.timeout(left_s if idle_s is None else min(left_s, idle_s)):
@@ -385,25 +389,13 @@ class Client:
             raise end.explain(error, str(response.url)) from None
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Opens so many connections at a time: of thousands at once each would wait for all others, and time out."""
-
-    def __init__(self, *, limit: int, keepalive_timeout: float) -> None:
-        super().__init__(limit=limit, keepalive_timeout=keepalive_timeout)
-        self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
-
-    async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
-        async with self._opening:
-            return await super()._create_connection(*args, **options)
-
-
 def _unquoted(body: bytes, sent: Mapping[str, str]) -> bytes:
     """The body of a refusal without the token that the request carried: endpoints are known to quote it."""
     token = sent.get(hdrs.AUTHORIZATION, "").partition(" ")[2]
     return body.replace(token.encode(), MASK.encode()) if token else body
 
 
-async def _read_bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse | Reply, most: int) -> bytes:
     body = bytearray()
     while chunk := await response.content.readany():
         body += chunk

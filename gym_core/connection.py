@@ -25,6 +25,7 @@ from aiohttp.web_protocol import RequestHandler
 from gym_core import headers, telemetry
 from gym_core.errors import ErrorInfo
 from gym_core.middleware import Door
+from gym_core.ways import Ways
 
 LEAST_BYTES = 64 << 10
 """What a reader takes in `Door.stall_s` at least, while more than a buffer full waits for it."""
@@ -40,13 +41,13 @@ class Runner(web.AppRunner):
         self._door = door
 
     async def _make_server(self) -> web.Server:
-        return _Server(self._door, await super()._make_server())
+        return _Server(self._door, Ways(self.app, self._door), await super()._make_server())
 
 
 class _Server(web.Server):
-    def __init__(self, door: Door, made: web.Server) -> None:
+    def __init__(self, door: Door, ways: Ways, made: web.Server) -> None:
         super().__init__(
-            made.request_handler,
+            ways.answer,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             **made._kwargs,
@@ -119,6 +120,11 @@ class _Connection(RequestHandler):
             telemetry.trace_id.set(telemetry.accept_trace_id(request.headers.get(headers.TRACE)))
             resp = self._counted(self._door.from_http(resp, request))
         return await super().finish_response(request, resp, start_time)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp asks for it after each piece that is read, and parses nothing once more, paused or not."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def handle_error(
         self,

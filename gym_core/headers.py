@@ -14,5 +14,14 @@ SESSION = "X-Palaestra-Session"
 TOOL = "X-Palaestra-Tool"
 """`ok`, `fault` or `exception`: the body is what the model reads, whatever the status."""
 
+PREFER, APPLIED = "Prefer", "Preference-Applied"
+"""RFC 7240: what a caller would like and what of it was done; a server that knows a preference not leaves it."""
+
+MINIMAL = "return=minimal"
+"""Preference of `/verify`: the verdict alone, without the row."""
+
+CLOSE = "close-session"
+"""Preference of `/verify`: with the verdict the session ends. One that is still pending ends nothing."""
+
 IDEMPOTENCY = "Idempotency-Key"
 """The same key twice is the same request."""

@@ -223,14 +223,18 @@ def _cacheable(environment: Environment) -> bool:
 
 
 def _finite(value: float, what: str) -> float:
-    if not isinstance(value, Real) or not math.isfinite(value):
+    if not (type(value) is float or isinstance(value, Real)) or not math.isfinite(value):
         raise EnvironmentFault(f"the {what} must be a finite number, not {value!r}")
     return value
 
 
+_PLAIN = frozenset((float, int, bool, str, dict, list, type(None), Verdict))
+"""What authors return as a rule: seen at a glance not to be awaitable."""
+
+
 async def settle(value: Any) -> Any:
     """The value, awaited where the author's method is a coroutine."""
-    return await value if inspect.isawaitable(value) else value
+    return value if type(value) in _PLAIN or not inspect.isawaitable(value) else await value
 
 
 def run_now(coroutine: Coroutine[Any, Any, Any]) -> Any:

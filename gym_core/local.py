@@ -10,9 +10,8 @@ a caller from outside would get. Deadlines hold; nothing is repeated, because no
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -25,8 +24,9 @@ from gym_core.errors import DeadlineExceeded, EnvironmentFault, PalaestraError, 
 from gym_core.http_reply import Response
 from gym_core.routes import Routes
 from gym_core.server import SERVICES
+from gym_core.within import within
 
-_Handler = Callable[[Any], Awaitable[web.Response]]
+_Handler = Callable[[Any], Coroutine[Any, Any, web.Response]]
 
 
 class _Request:
@@ -90,8 +90,7 @@ class LocalEnvironment(Client):
         request = _Request(path, CIMultiDict(sent), data or b"")
         handler = self._routes.find(method, path)
         try:
-            async with asyncio.timeout(limit_s):
-                reply = await handler(request)
+            reply = await within(limit_s, handler(request))
         except TimeoutError:
             raise DeadlineExceeded(f"{path} did not answer within {limit_s:g} s") from None
         except PalaestraError as error:

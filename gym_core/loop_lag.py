@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from prometheus_client import Histogram
+from gym_core.counts import Histogram
 
 EVERY_S = 0.5
 """Two wake-ups a second: nothing in comparison with one request."""

@@ -140,8 +140,12 @@ class Door:
         try:
             if not self.access.open and request.path not in self.open_paths:
                 self.access.check(request.headers.get(hdrs.AUTHORIZATION), self.scopes.get(route, self.scope))
-            if not request.content.is_eof() and route not in self.streamed:
-                await self._receive(request)
+            if route not in self.streamed:
+                content = request.content
+                if not content.is_eof():
+                    await self._receive(request)
+                elif request._read_bytes is None and content.total_bytes <= request.client_max_size:
+                    request._read_bytes = content.read_nowait()  # whole already: `read` would ask for it twice
             return await handler(request)
         except web.HTTPRedirection:
             raise

@@ -11,17 +11,19 @@ from gym_core import headers
 from gym_core.aggregate import aggregate
 from gym_core.contracts import RUN_KEY, PendingVerdict, RunOptions
 from gym_core.dispatch import STATUS
-from gym_core.errors import BadRequest, BadSession, misfit
+from gym_core.errors import BadRequest, BadSession, PalaestraError, misfit
 from gym_core.openapi import describe
 from gym_core.reply import text_output
 from gym_core.requests import AggregateRequest, GroupVerdictRequest, IngestRequest, TasksRequest, UserTurnRequest
 from gym_core.serve import deadline_s, json_reply, parse_json
 from gym_core.service import EnvironmentService, author
+from gym_core.told import Asked, Told
 from gym_core.tools import USER_TURN
 
 MAX_WAIT_S = 30.0
 _NOT_ROW = frozenset({"response", "session_id", RUN_KEY})
 _NO_OPTIONS = RunOptions()
+_CLOSED = {headers.APPLIED: headers.CLOSE}
 
 
 class Routes:
@@ -31,6 +33,7 @@ class Routes:
         self.service = service
         self.cookie = f"palaestra_session_{service.name}"
         self.tool_calls: dict[str, int] = {"ok": 0, "fault": 0, "exception": 0}
+        self._told = Told()
 
     def add_to(self, router: web.UrlDispatcher, base: str) -> None:
         """Register everything below `base` ("" for the root). Tools have paths of their own, found in one look-up."""
@@ -126,18 +129,39 @@ class Routes:
         row = {key: value for key, value in body.items() if key not in _NOT_ROW}
         output = _output(body)
         session_id = _text(body, "session_id") or request.headers.get(headers.SESSION, "")
-        if not session_id and (self.service.environment.keeps_sessions() or not row):
+        if not session_id and (self.service.keeps_sessions or not row):
             session_id = request.cookies.get(self.cookie, "")
         limit_s = None
         if headers.DEADLINE in request.headers:
             limit_s = deadline_s(request, 3600.0)
+        prefer = request.headers.get(headers.PREFER, "")
+        asked = (session_id, request.headers.get(headers.IDEMPOTENCY, "")) if headers.CLOSE in prefer else None
+        if asked is not None and (told := self._told.find(asked)) is not None:
+            return web.Response(body=told, content_type="application/json", headers=_CLOSED)
         verdict = await self.service.verify(row, output, _options(body), session_id, limit_s)
         if isinstance(verdict, PendingVerdict):
             return json_reply({"pending": verdict}, status=202)
         with author("verify"):  # and so are details that are none
-            if "return=minimal" in request.headers.get("Prefer", ""):
-                return json_reply({"verdict": verdict})
-            return json_reply({**body, "reward": verdict.reward, "verdict": verdict})
+            if headers.MINIMAL not in prefer:
+                return json_reply({**body, "reward": verdict.reward, "verdict": verdict})
+            reply = json_reply({"verdict": verdict})
+        if asked is not None and await self._close_with(asked, reply):
+            reply.headers.update(_CLOSED)
+        return reply
+
+    async def _close_with(self, asked: Asked, reply: web.Response) -> bool:
+        """End a session with its verdict; False leaves that to the caller. One that is kept on disk outlives a server
+        that dies before the verdict has arrived, so its caller has to say that it did."""
+        assert isinstance(reply.body, bytes)
+        session_id, key = asked
+        keeps_none = self.service.sessions.kept_on_disk or not self.service.keeps_sessions
+        if keeps_none or not key or not self._told.remember(asked, reply.body):
+            return False
+        try:
+            await self.service.sessions.close(session_id)
+        except PalaestraError:  # the log has it; the session is gone, and the verdict stands
+            return False
+        return True
 
     async def group_verdict(self, request: web.Request) -> web.Response:
         asked: GroupVerdictRequest = parse_json(await request.read(), GroupVerdictRequest)
@@ -163,7 +187,7 @@ class Routes:
 
     async def reverify_mode(self, _: web.Request) -> web.Response:
         """NeMo Gym's word for whether stored rollouts can be graded again without a session."""
-        return json_reply("unsupported" if self.service.environment.keeps_sessions() else "stateless")
+        return json_reply("unsupported" if self.service.keeps_sessions else "stateless")
 
     def _session_id(self, request: web.Request) -> str:
         return request.headers.get(headers.SESSION) or request.cookies.get(self.cookie, "")

@@ -38,6 +38,7 @@ from gym_core.service_config import EnvironmentServiceConfig
 from gym_core.sessions import Sessions
 from gym_core.snapshots import Snapshots, state_type
 from gym_core.verdict_cache import VerdictCache, verdict_key
+from gym_core.within import within
 from gym_core.workers import WorkerPool
 
 log = logging.getLogger("palaestra.environment")
@@ -73,6 +74,7 @@ class EnvironmentService:
         )
         self.groups = Groups(self._judge_group, self.environment.group_deadline_s)
         self.judging = Judging(self.environment, judge)
+        self.keeps_sessions = self.environment.keeps_sessions()
         self.cache = cache if self.host.cacheable else None
         self.cached = {"hit": 0, "miss": 0}
         self.pool: WorkerPool | None = None
@@ -110,7 +112,7 @@ class EnvironmentService:
             "rows": manifest.rows,
             "levels": list(environment.levels),
             "tools": [{**spec.declaration(), "read_only": spec.read_only} for spec in tools],
-            "keeps_sessions": environment.keeps_sessions(),
+            "keeps_sessions": self.keeps_sessions,
             "group_verdict": self.host.judges_groups,
             "user_turns": environment.talks(),
             "max_turns": environment.max_turns if environment.talks() else 1,
@@ -188,8 +190,11 @@ class EnvironmentService:
     async def call(self, name: str, arguments: bytes, session_id: str, limit_s: float) -> ToolAnswer:
         """A tool call in a session, after those that came before it. Raises `BadSession`, `DeadlineExceeded`."""
         with author("tool"), tracing.span("tool", **{"palaestra.tool": name}):
-            async with asyncio.timeout(limit_s), self.sessions.using(session_id) as session:
-                return await call_tool(self.environment, session, name, arguments)
+            return await within(limit_s, self._call(name, arguments, session_id))
+
+    async def _call(self, name: str, arguments: bytes, session_id: str) -> ToolAnswer:
+        async with self.sessions.using(session_id) as session:
+            return await call_tool(self.environment, session, name, arguments)
 
     async def user_turn(
         self, output: list[dict[str, Any]], session_id: str, key: str = "", limit_s: float | None = None
@@ -222,7 +227,7 @@ class EnvironmentService:
             if session_id:
                 async with self.sessions.using(session_id) as session:
                     return await self._verify(session.task, session, output, options, limit_s)
-            if self.environment.keeps_sessions():
+            if self.keeps_sessions:
                 raise BadRequest(
                     f"environment {self.name!r} keeps sessions, the verdict is about one",
                     field="session_id",
@@ -277,8 +282,7 @@ class EnvironmentService:
             graded = await grade()
         else:
             key = verdict_key(self.name, self.environment.version, options.grading, given, output)
-            async with asyncio.timeout(limit_s):
-                graded, known = await self.cache.fetch(key, grade)
+            graded, known = await within(limit_s, self.cache.fetch(key, grade))
             self.cached["hit" if known else "miss"] += 1
         if method == "grade":
             plain: Verdict = graded

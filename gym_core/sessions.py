@@ -73,6 +73,11 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def kept_on_disk(self) -> bool:
+        """Whether sessions outlive this process."""
+        return self._snapshots is not None
+
     async def open(self, task: Task, rng: random.Random, key: str = "") -> str:
         """Set up a session, return its id. The same `key` (Idempotency-Key) again returns the same session.
 

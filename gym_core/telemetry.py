@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +16,11 @@ from contextvars import ContextVar
 from typing import Any
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
+
+from gym_core.counts import Counter, Gauge, Histogram, Number, Spread
 
 trace_id: ContextVar[str] = ContextVar("palaestra_trace_id", default="")
 """Trace id of the request that this task serves; "" outside of one."""
@@ -34,7 +35,7 @@ _ROOT = "palaestra"
 
 def new_trace_id() -> str:
     """16 hexadecimal digits."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def accept_trace_id(given: str | None) -> str:
@@ -135,11 +136,13 @@ class Metrics:
         self._seconds = self.histogram("palaestra_request_seconds", "Seconds per request", ("method", "route"))
         self._in_flight = self.gauge("palaestra_requests_in_flight", "Requests being served", ("method", "route"))
         self.loop_lag = self.histogram("palaestra_loop_lag_seconds", "Seconds a timer of the event loop was late")
-        self._routes: dict[tuple[str, str], tuple[Gauge, Histogram]] = {}
-        self._statuses: dict[tuple[str, str, int], Counter] = {}
+        self._routes: dict[tuple[str, str], tuple[Number, Spread]] = {}
+        self._statuses: dict[tuple[str, str, int], Number] = {}
 
     def counter(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> Counter:
-        return Counter(name, help_text, labels, registry=self.registry)
+        counter = Counter(name, help_text, labels)
+        self.registry.register(counter)
+        return counter
 
     def read_counter(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> ReadCounter:
         """A counter that somebody else keeps, read when it is asked for: it costs who counts nothing."""
@@ -148,14 +151,18 @@ class Metrics:
         return counter
 
     def gauge(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> Gauge:
-        return Gauge(name, help_text, labels, registry=self.registry)
+        gauge = Gauge(name, help_text, labels)
+        self.registry.register(gauge)
+        return gauge
 
     def histogram(
         self, name: str, help_text: str, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = BUCKETS
     ) -> Histogram:
-        return Histogram(name, help_text, labels, buckets=buckets, registry=self.registry)
+        histogram = Histogram(name, help_text, labels, buckets)
+        self.registry.register(histogram)
+        return histogram
 
-    def route(self, method: str, route: str) -> tuple[Gauge, Histogram]:
+    def route(self, method: str, route: str) -> tuple[Number, Spread]:
         """In-flight gauge and latency histogram of one route; kept, because finding a labelled child is slow."""
         key = (method, route)
         found = self._routes.get(key)

@@ -18,7 +18,7 @@ import itertools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,8 +109,7 @@ def _pad(data: bytes) -> bytes:
     return data + b"\0" * (-len(data) % 4)
 
 
-@dataclass(slots=True, frozen=True)
-class SegmentSize:
+class SegmentSize(NamedTuple):
     """What a segment's header says, without opening it."""
 
     num_bytes: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,10 +31,15 @@ class KeepFirst:
 
     def run(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
         """Insert them; how many were new."""
-        values: list[Any] = list(rows)
-        if self._order is not None:
-            values = [tuple(map(row.__getitem__, self._order)) for row in rows]
-        return connection.exec_driver_sql(self._sql, values, _COUNTED).rowcount
+        return connection.exec_driver_sql(self._sql, self._values(rows), _COUNTED).rowcount
+
+    def run_plain(self, driver: sqlite3.Connection, rows: Sequence[dict[str, Any]]) -> int:
+        """The same on SQLite's own connection."""
+        return driver.executemany(self._sql, self._values(rows)).rowcount
+
+    def _values(self, rows: Sequence[dict[str, Any]]) -> list[Any]:
+        order = self._order
+        return list(rows) if order is None else [tuple(map(row.__getitem__, order)) for row in rows]
 
 
 def _insert(dialect: str) -> Callable[[Any], Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -132,6 +133,10 @@ class Writer:
             put.place = place
         if self._connection is None:
             self._connection = self._engine.connect()
+        if len(puts) == len(jobs) and self._all_new(self._connection, puts):
+            for job in jobs:
+                job.result = True
+            return
         with self._connection.begin():
             others = self._insert(self._connection, puts) if puts else set()
             for job in jobs:
@@ -139,6 +144,24 @@ class Writer:
                     job.result = job.work.apply(self._connection)
                 else:
                     job.result = id(job.work) not in others
+
+    def _all_new(self, connection: Connection, puts: list[Put]) -> bool:
+        """Insert them with SQLite's own driver, whose transaction costs a fifth of SQLAlchemy's; how nearly every batch
+        goes. False, and nothing is written, where an id was taken or the database is another."""
+        driver = connection.connection.driver_connection
+        if not isinstance(driver, sqlite3.Connection):
+            return False
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            if tasks := _task_rows(puts):
+                self._statement(connection, TaskRow.__table__, "task_key", tasks).run_plain(driver, tasks)
+            rows = [_full_row(put) for put in puts]
+            new = self._statement(connection, _ROLLOUTS, "rollout_id", rows).run_plain(driver, rows) == len(puts)
+            driver.execute("COMMIT" if new else "ROLLBACK")
+        except BaseException:
+            driver.rollback()
+            raise
+        return new
 
     def _insert(self, connection: Connection, puts: list[Put]) -> set[int]:
         """Task rows first, in this same transaction: whoever tidies up never sees one without its rollout.
@@ -161,11 +184,10 @@ class Writer:
 
     def _insert_once(self, connection: Connection, puts: list[Put]) -> tuple[list[Put], set[int]]:
         """Which puts are not there after all, and which (by `id`) found another record."""
-        tasks = {put.task["task_key"]: put.task for put in puts if put.task is not None}
-        if tasks:
-            self._keep(connection, TaskRow.__table__, "task_key", list(tasks.values()))
+        if tasks := _task_rows(puts):
+            self._statement(connection, TaskRow.__table__, "task_key", tasks).run(connection, tasks)
         rows = [_full_row(put) for put in puts]
-        if self._keep(connection, _ROLLOUTS, "rollout_id", rows) == len(puts):
+        if self._statement(connection, _ROLLOUTS, "rollout_id", rows).run(connection, rows) == len(puts):
             return [], set()
         there = select(_ROLLOUTS.c.rollout_id, _ROLLOUTS.c.record, _ROLLOUTS.c.blob_crc32, _ROLLOUTS.c.blob_length)
         found = connection.execute(there.where(_ROLLOUTS.c.rollout_id.in_([row["rollout_id"] for row in rows])))
@@ -179,16 +201,21 @@ class Writer:
                 others.add(id(put))
         return gone, others
 
-    def _keep(self, connection: Connection, table: Table, key: str, rows: list[dict[str, Any]]) -> int:
+    def _statement(self, connection: Connection, table: Table, key: str, rows: list[dict[str, Any]]) -> KeepFirst:
         insert = self._inserts.get(table.name)
         if insert is None:
             insert = self._inserts[table.name] = KeepFirst(connection.dialect, table, key, list(rows[0]))
-        return insert.run(connection, rows)
+        return insert
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _task_rows(puts: list[Put]) -> list[dict[str, Any]]:
+    """The task rows that they were played from, each once."""
+    return list({put.task["task_key"]: put.task for put in puts if put.task is not None}.values())
 
 
 def _full_row(put: Put) -> dict[str, Any]:

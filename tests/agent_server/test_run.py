@@ -55,6 +55,21 @@ async def test_a_session_is_opened_used_and_closed(house: Any) -> None:
     assert "responses_create_params" not in made.environment.verified[0]
 
 
+async def test_a_session_that_ended_with_its_verdict_is_not_closed_again(house: Any) -> None:
+    made = await house(FakePolicy([message("4")]))
+    asked = []
+
+    async def verify_and_close(request: web.Request) -> web.Response:
+        asked.append(request.headers[headers.PREFER])
+        return web.json_response({"verdict": {"reward": 1.0}}, headers={headers.APPLIED: headers.CLOSE})
+
+    made.environment.on_verify = verify_and_close
+    rollout, _ = await run_frame(made, ROW)
+    assert (rollout.outcome, rollout.reward, "session" in rollout.labels) == ("scored", 1.0, False)
+    assert asked == [f"{headers.MINIMAL}, {headers.CLOSE}"]
+    assert made.environment.closed == []
+
+
 async def test_without_sessions_the_row_travels_with_verify(house: Any) -> None:
     made = await house(FakePolicy([message("4")]), FakeEnvironment(keeps_sessions=False, tools=()))
     await run_frame(made, ROW)

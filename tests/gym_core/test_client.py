@@ -143,7 +143,7 @@ async def test_a_crowd_opens_its_connections_a_few_at_a_time(peer: Peer, monkeyp
             opening -= 1
 
     monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", counted)
-    monkeypatch.setattr("gym_core.client.OPENING_AT_ONCE", 2)
+    monkeypatch.setattr("gym_core.pool.OPENING_AT_ONCE", 2)
     peer.answers = [reply()]
     async with Client(peer.url, connection_limit=20) as client:  # type: ignore[attr-defined]
         replies = await asyncio.gather(*(client.post("/run", {}) for _ in range(20)))

@@ -421,6 +421,70 @@ async def test_a_session_from_seed_to_close() -> None:
         assert headers.TOOL not in after.headers
 
 
+AND_CLOSE = {headers.PREFER: f"{headers.MINIMAL}, {headers.CLOSE}"}
+
+
+async def last_verdict(client: Client, session: str, key: str = "k1", **more: Any) -> Response:
+    asked = {**AND_CLOSE, headers.IDEMPOTENCY: key} if key else AND_CLOSE
+    body = {"session_id": session, "response": {"output": []}, **more}
+    return await client.post("/verify", body, headers=asked, check=False)
+
+
+async def test_a_session_ends_with_its_verdict_where_that_is_asked_for() -> None:
+    async with service("Counter") as client:
+        samples.Counter.closed.clear()
+        session = await seeded(client)
+        said = await last_verdict(client, session)
+        assert (said.status, said.headers[headers.APPLIED]) == (200, headers.CLOSE)
+        assert said.json()["verdict"]["reward"] == 0.0
+        assert samples.Counter.closed == [session]
+        assert error(await tool(client, session, "add", b'{"n": 1}'))[:2] == (403, "bad_session")
+        assert await client.post_json("/close_session", {"session_id": session}) == {}
+
+
+async def test_a_last_verdict_that_was_lost_on_the_way_is_told_again_to_the_same_request_alone() -> None:
+    async with service("Counter") as client:
+        samples.Counter.closed.clear()
+        session = await seeded(client)
+        first, again = [await last_verdict(client, session) for _ in range(2)]
+        assert (again.status, again.body, again.headers[headers.APPLIED]) == (200, first.body, headers.CLOSE)
+        assert error(await last_verdict(client, session, "k2"))[:2] == (403, "bad_session")
+        assert samples.Counter.closed == [session]
+
+
+@pytest.mark.parametrize("prefer", ["", headers.MINIMAL, "return=representation"])
+async def test_a_verdict_alone_ends_no_session(prefer: str) -> None:
+    async with service("Counter") as client:
+        session = await seeded(client)
+        body = {"session_id": session, "response": {"output": []}}
+        said = await client.post("/verify", body, headers={headers.PREFER: prefer, headers.IDEMPOTENCY: "k"})
+        assert headers.APPLIED not in said.headers
+        assert (await tool(client, session, "add", b'{"n": 1}')).status == 200
+
+
+async def test_who_could_not_ask_again_closes_the_session_itself() -> None:
+    async with service("Counter") as client:
+        session = await seeded(client)
+        assert headers.APPLIED not in (await last_verdict(client, session, key="")).headers
+        assert (await tool(client, session, "add", b'{"n": 1}')).status == 200
+
+
+async def test_a_verify_that_fails_ends_no_session() -> None:
+    async with service("Counter") as client:
+        session = await seeded(client)
+        refused = await last_verdict(client, session, palaestra={"grading": "published"})
+        assert refused.status == 400
+        assert (await tool(client, session, "add", b'{"n": 1}')).status == 200
+
+
+async def test_a_verdict_outlives_a_close_that_fails() -> None:
+    async with service("Counter") as client:
+        session = await seeded(client, {**await row_of(client), "fail_close": True, "target": 1, "task_ref": None})
+        said = await last_verdict(client, session)
+        assert (said.status, headers.APPLIED in said.headers) == (200, False)
+        assert await client.post_json("/close_session", {"session_id": session}) == {}
+
+
 async def test_the_cookie_does_as_well_as_the_header() -> None:
     async with service("Counter") as client:
         reply = await client.post("/seed_session", await row_of(client))

@@ -109,6 +109,19 @@ async def verdict(client: Client, session: str) -> float:
     return (await client.post_json("/verify", body))["reward"]
 
 
+async def test_a_session_on_disk_ends_when_its_caller_says_so_and_not_with_its_verdict(
+    tmp_path: Path, closed: list[str]
+) -> None:
+    async with shop(tmp_path) as client:
+        session, _ = await seed(client)
+        asked = {headers.PREFER: f"{headers.MINIMAL}, {headers.CLOSE}", headers.IDEMPOTENCY: "k"}
+        body = {"session_id": session, "response": {"output": text_output("done")}}
+        assert headers.APPLIED not in (await client.post("/verify", body, headers=asked)).headers
+        assert closed == []
+        await client.post("/close_session", {"session_id": session})
+    assert closed == [session]
+
+
 async def test_a_restarted_server_goes_on_where_it_was(tmp_path: Path, closed: list[str]) -> None:
     async with shop(tmp_path) as client:
         session, row = await seed(client, "key")

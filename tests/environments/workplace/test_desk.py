@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from environments.workplace.company import world
-from environments.workplace.desk import Desk, is_new
-from environments.workplace.tables import COLUMNS, CUSTOMERS, EMAILS, EVENTS, MUTABLE, TASKS, VISITS
+from environments.workplace.desk import KEPT, MANY_WRITES, Desk, World, is_new
+from environments.workplace.tables import COLUMNS, CUSTOMERS, EMAILS, EVENTS, MUTABLE, PLOTS, TASKS, VISITS
 
 
 @pytest.fixture
@@ -92,3 +92,47 @@ def test_an_id_that_is_no_text_names_no_row(desk: Desk) -> None:
     assert not desk.delete(EMAILS, 57)
     assert not desk.update(EMAILS, None, "body", "x")
     assert desk.writes == 0
+
+
+def test_what_one_session_changed_is_gone_from_the_overlay_that_the_next_one_gets() -> None:
+    small = World([], {table: [("1", *([""] * (len(names) - 1)))] for table, names in COLUMNS.items()})
+    one = Desk(small)
+    assert one.update(EMAILS, "1", "subject", "secret") and one.delete(CUSTOMERS, "1")
+    one.append(PLOTS, {"file_path": "plots/secret.png"})
+    overlay = one._db()
+    one.close()
+    two = Desk(small)
+    assert two.get(EMAILS, "1") == dict.fromkeys(COLUMNS[EMAILS], "") | {"email_id": "1"}
+    assert two._db() is overlay, "it was lent again"
+    assert two.get(CUSTOMERS, "1") and len(two.rows(PLOTS)) == 1
+    assert all(two.overlay(table) == [] for table in MUTABLE)
+    assert [overlay.execute(f"SELECT count(*) FROM main.{table}").fetchone() for table in MUTABLE] == [(0,)] * 5
+    two.close()
+    small.close()
+
+
+def test_two_open_sessions_never_share_an_overlay() -> None:
+    desks = [Desk(world(0)) for _ in range(KEPT + 3)]
+    assert len({id(desk._db()) for desk in desks}) == KEPT + 3
+    for desk in desks:
+        desk.close()
+    assert len(world(0)._free) == KEPT
+
+
+def test_a_session_that_wrote_much_keeps_no_room() -> None:
+    small = World([], {table: [] for table in COLUMNS})
+    desk = Desk(small)
+    for number in range(MANY_WRITES + 1):
+        desk.append(PLOTS, {"file_path": f"plots/{number}.png"})
+    desk.close()
+    assert small._free == []
+    small.close()
+
+
+def test_a_closed_desk_reads_nothing_and_closes_again() -> None:
+    desk = Desk(world(0))
+    desk.rows(PLOTS)
+    desk.close()
+    desk.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        desk.rows(PLOTS)
