@@ -49,7 +49,6 @@ def test_each_process_tells_its_own_memory_and_when_it_began() -> None:
     said = read(together({"w0": told(1, 0, ()), "w1": told(1, 0, ())}))
     for name in ("process_resident_memory_bytes", "process_start_time_seconds", "process_cpu_seconds_total"):
         assert {key for key in said if key[0] == name} == {(name, ("process", "w0")), (name, ("process", "w1"))}
-    assert said[("palaestra_spent_seconds_created",)] > 1e9
 
 
 def test_one_that_says_nothing_is_named() -> None:
