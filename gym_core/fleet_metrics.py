@@ -16,8 +16,6 @@ from prometheus_client.utils import floatToGoString
 _OWN = "process_"
 """Families of one process alone: its memory, its files, when it began."""
 
-_EARLIEST = "_created"
-
 
 @dataclass(slots=True)
 class _Family:
@@ -52,10 +50,7 @@ def _add(families: dict[str, _Family], process: str, text: str) -> None:
         sample, _, value = line.rpartition(" ")
         if name.startswith(_OWN):
             sample = f'{sample}{{process="{process}"}}'
-        known, number = family.samples.get(sample), float(value)
-        if known is not None:
-            number = min(known, number) if name.endswith(_EARLIEST) else known + number
-        family.samples[sample] = number
+        family.samples[sample] = family.samples.get(sample, 0.0) + float(value)
 
 
 def _lines(family: _Family) -> list[str]:

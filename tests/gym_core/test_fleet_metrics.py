@@ -46,11 +46,9 @@ def test_what_only_one_has_is_told_and_odd_labels_stay_as_they_are() -> None:
 
 
 def test_each_process_tells_its_own_memory_and_when_it_began() -> None:
-    began = "# HELP theirs_created When it began\n# TYPE theirs_created gauge\ntheirs_created {}\n"
-    said = read(together({name: told(1, 0, ()) + began.format(at) for name, at in (("w0", 5.0), ("w1", 3.0))}))
+    said = read(together({"w0": told(1, 0, ()), "w1": told(1, 0, ())}))
     for name in ("process_resident_memory_bytes", "process_start_time_seconds", "process_cpu_seconds_total"):
         assert {key for key in said if key[0] == name} == {(name, ("process", "w0")), (name, ("process", "w1"))}
-    assert said[("theirs_created",)] == 3.0, "the earliest"
 
 
 def test_one_that_says_nothing_is_named() -> None:

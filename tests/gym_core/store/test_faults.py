@@ -219,13 +219,12 @@ async def test_a_row_that_vanishes_each_time_it_is_written_is_told_as_that(
 ) -> None:
     async with await Store.open(tmp_path / "s.db") as store:
         await store.put_rollout(make_rollout("r0"), b"0")
-        run, run_plain = KeepFirst.run, KeepFirst.run_plain
-        for name in ("run", "run_plain"):
-            monkeypatch.setattr(KeepFirst, name, lambda self, connection, rows: 0)
+        run = KeepFirst.run
+        monkeypatch.setattr(KeepFirst, "run", lambda self, connection, rows: 0)
+        monkeypatch.setattr(KeepFirst, "run_plain", lambda self, driver, rows: 0)
         with pytest.raises(StoreFault, match="is deleted as often as it is written") as caught:
             await store.put_rollout(make_rollout("r1"), b"1")
         assert "who deletes rows" in caught.value.hint and "KeyError" not in str(caught.value)
         monkeypatch.setattr(KeepFirst, "run", run)
-        monkeypatch.setattr(KeepFirst, "run_plain", run_plain)
         assert await store.put_rollout(make_rollout("r1"), b"1") is True
         assert await ids(store) == ["r0", "r1"]
