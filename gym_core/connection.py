@@ -53,9 +53,20 @@ class _Server(web.Server):
             **made._kwargs,
         )
         self._door = door
+        self._ending = False
 
     def __call__(self) -> RequestHandler:
         return _Connection(self._door, self, loop=self._loop, **self._kwargs)
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        if self._ending:
+            transport.abort()  # accepted while the others were being closed: nobody would close it
+        else:
+            super().connection_made(handler, transport)
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        self._ending = True
+        await super().shutdown(timeout)
 
 
 class _Connection(RequestHandler):

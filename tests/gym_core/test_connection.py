@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -177,3 +178,16 @@ async def test_who_is_slow_and_goes_on_is_not_cut(before: int, left: int, cut: b
         watched = connection._stalled is not None
         connection._unwatch()
     assert (aborted == [True], watched) == (cut, not cut)
+
+
+async def test_a_connection_that_is_accepted_while_the_server_ends_is_cut() -> None:
+    async with await serve.start(serve.harden(web.Application(), "testing"), grace_s=0.1) as served:
+        ending = served._runner.server
+        assert ending is not None
+        await ending.shutdown(0.1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(HEAD + b"\r\n")
+        async with asyncio.timeout(20):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
