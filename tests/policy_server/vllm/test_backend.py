@@ -44,7 +44,7 @@ class FakeVllm:
         return web.json_response({"weight_version": "default"})
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json() if request.can_read_body else None
+        body = json.loads(await request.read() or b"null")
         self.calls.append((request.path_qs, body))
         if self.fail and self.fail in request.path:
             return web.json_response({"error": {"message": "broken", "type": "x", "code": 500}}, status=500)
