@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import resource
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ from trainer.config import GrpoRecipe, ObjectiveRecipe
 from trainer.learner import Learner
 from trainer.pack import Sample
 from trainer.played import Played, PlayedGroup
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 Reward = float | None
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_hybrid import SHAPE
 
 from gym_core.errors import BadRequest
 from model.checkpoint import load_pretrained, save_pretrained
@@ -23,23 +24,6 @@ from trainer.sharded_learner import build_sharded_learner
 
 VOCAB = 13
 LAYERS = 2  # of experts, below
-SHAPE: dict[str, Any] = dict(
-    hidden_size=16,
-    hybrid_override_pattern="ME*E",
-    mamba_num_heads=4,
-    mamba_head_dim=8,
-    n_groups=2,
-    ssm_state_size=8,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=8,
-    chunk_size=4,
-    n_routed_experts=8,
-    num_experts_per_tok=2,
-    moe_intermediate_size=8,
-    moe_shared_expert_intermediate_size=8,
-    initializer_range=0.25,
-)
 GRPO: dict[str, Any] = dict(
     minibatches=2,
     lr=0.01,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_hybrid import SHAPE
 
 from gym_core.client import Client
 from gym_core.errors import Unavailable
@@ -30,23 +31,6 @@ from trainer.publisher import WeightPublisher
 from trainer.sharded_learner import build_sharded_learner
 
 VOCAB = 300
-SHAPE: dict[str, Any] = dict(
-    hidden_size=16,
-    hybrid_override_pattern="ME*E",
-    mamba_num_heads=4,
-    mamba_head_dim=8,
-    n_groups=2,
-    ssm_state_size=8,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=8,
-    chunk_size=4,
-    n_routed_experts=8,
-    num_experts_per_tok=2,
-    moe_intermediate_size=8,
-    moe_shared_expert_intermediate_size=8,
-    initializer_range=0.25,
-)
 GRPO: dict[str, Any] = dict(lr=0.01, mismatch_gate=100.0, expert_bias_rate=0.01)
 Spread = Callable[..., Any]
 
