@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -66,7 +67,14 @@ async def test_the_same_prompt_asked_while_it_is_read_is_read_once(
     make_engine: Callable[..., Engine], model: Any
 ) -> None:
     engine = make_engine(prefill_tokens=10)
-    results = await asyncio.gather(*(engine.generate(ask(prompt_of(90))) for _ in range(4)))
+    go = threading.Event()
+    held = asyncio.create_task(engine.exchange(lambda: go.wait(60), version=1))
+    asked = [asyncio.create_task(engine.generate(ask(prompt_of(90)))) for _ in range(4)]
+    for _ in range(4):
+        await asyncio.sleep(0)  # all have asked before the engine looks
+    go.set()
+    results = await asyncio.gather(*asked)
+    await held
     assert sum(map(sum, model.prefills)) == 90
     assert len({str(ids(result)) for result in results}) == 1
 
