@@ -17,8 +17,6 @@ from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.registry import Collector
 
 from gym_core.counts import Counter, Gauge, Histogram, Number, Spread
 
@@ -104,23 +102,12 @@ def logger(server: str) -> logging.Logger:
     return logging.getLogger(f"{_ROOT}.{server}")
 
 
-class ReadCounter(Collector):
-    """Values of one counter by their labels, each a function that tells the count so far."""
-
-    def __init__(self, name: str, help_text: str, labels: tuple[str, ...]) -> None:
-        self._family = (name, help_text, labels)
-        self._reads: dict[tuple[str, ...], Callable[[], float]] = {}
+class ReadCounter(Counter):
+    """A counter whose values are functions that tell the count so far."""
 
     def read(self, function: Callable[[], float], *labels: str) -> None:
         """Take the count under these label values from `function`."""
-        self._reads[labels] = function
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        name, help_text, labels = self._family
-        family = CounterMetricFamily(name, help_text, labels=labels)
-        for values, function in self._reads.items():
-            family.add_metric(values, function())
-        yield family
+        self.labels(*labels).set_function(function)
 
 
 class Metrics:

@@ -52,15 +52,19 @@ class Lookup:
             task.add_done_callback(self._reads.discard)
 
     async def _read(self, asked: dict[str, asyncio.Future[_Found]], blobs: bool) -> None:
-        found: dict[str, _Found] = {}
+        """A query that fails in whatever way says nothing of any id: least of all that nothing is stored under it."""
         try:
             found = await self._reading.ask(lambda connection: self._query(connection, list(asked), blobs))
-        except PalaestraError as error:
-            found = dict.fromkeys(asked, error)
-        finally:
+        except Exception as error:
+            for future in asked.values():
+                future.set_exception(error)
+        except asyncio.CancelledError:
+            for future in asked.values():
+                future.cancel()
+            raise
+        else:
             for rollout_id, future in asked.items():
-                if not future.done():
-                    future.set_result(found.get(rollout_id))
+                future.set_result(found.get(rollout_id))
 
     def _query(self, connection: Connection, ids: Sequence[str], blobs: bool) -> dict[str, _Found]:
         rows = connection.execute(_BY_ID, {"ids": ids}).all()

@@ -74,6 +74,16 @@ async def test_a_closed_store_says_so_to_everybody(tmp_path: Path) -> None:
     assert ["closed" in str(error) for error in found] == [True, True]
 
 
+async def test_a_query_that_breaks_is_never_told_as_absence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with await filled(tmp_path / "s.db", 2) as store:
+        monkeypatch.setattr(store._lookup, "_query", broken)
+        found = await asyncio.gather(*(store.get_rollout(f"r{n}") for n in range(2)), return_exceptions=True)
+    assert [type(one) for one in found] == [RuntimeError, RuntimeError]
+
+
 @pytest.mark.parametrize("name", ["", "no such", "a\0b", "'; drop table rollouts; --"])
 async def test_odd_names_are_only_names(tmp_path: Path, name: str) -> None:
     async with await filled(tmp_path / "s.db", 1) as store:
