@@ -25,6 +25,7 @@ from yarl import URL
 from gym_core import headers as names
 from gym_core import telemetry, tracing
 from gym_core.auth import MASK
+from gym_core.deadline import Deadline, reason
 from gym_core.errors import BadRequest, DeadlineExceeded, PalaestraError, RemoteError, Unavailable
 from gym_core.exchange import READ_BUFFER, SMALL_BODY, Exchange, Reply
 from gym_core.http_reply import Response, error_of
@@ -183,7 +184,7 @@ class Client:
         """One request with its repeats, all within `timeout_s`."""
         data, sent = self._prepare(body, headers, idempotent)
         repeatable = idempotent or names.IDEMPOTENCY in sent
-        end = _Deadline(self.timeout_s if timeout_s is None else timeout_s)
+        end = Deadline(self.timeout_s if timeout_s is None else timeout_s)
         with tracing.call(method, self.base_url, path, sent) as hop:
             response, error = await self._attempts(method, path, data, sent, end, repeatable, retry)
             if hop is not None:
@@ -199,7 +200,7 @@ class Client:
         path: str,
         data: Body,
         sent: dict[str, str],
-        end: _Deadline,
+        end: Deadline,
         repeatable: bool,
         retry: bool,
     ) -> tuple[Response | None, PalaestraError | None]:
@@ -237,7 +238,7 @@ class Client:
         the stream ends inside a frame.
         """
         data, sent = self._prepare(body, {hdrs.ACCEPT: FRAME_TYPE, **(headers or {})}, False)
-        end = _Deadline(self.timeout_s if timeout_s is None else timeout_s)
+        end = Deadline(self.timeout_s if timeout_s is None else timeout_s)
         reader = FrameReader()
         with tracing.call(method, self.base_url, path, sent) as hop:
             response = await self._open(method, path, data, sent, end)
@@ -269,7 +270,7 @@ class Client:
         One line an event, as OpenAI-compatible servers send them. `timeout_s` bounds the whole stream.
         """
         data, sent = self._prepare(body, headers, False)
-        end = _Deadline(self.timeout_s if timeout_s is None else timeout_s)
+        end = Deadline(self.timeout_s if timeout_s is None else timeout_s)
         response = await self._open(hdrs.METH_POST, path, data, sent, end)
         try:
             if response.status >= 300:
@@ -315,7 +316,7 @@ class Client:
             self._exchange = None
         return self._session
 
-    async def _once(self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline) -> Response:
+    async def _once(self, method: str, path: str, data: Body, sent: dict[str, str], end: Deadline) -> Response:
         if self._parcels is None or callable(data):
             return await self._alone(method, path, data, sent, end)
         alone = partial(self._alone, method, path, data, sent, end)
@@ -327,7 +328,7 @@ class Client:
             reply.body = _unquoted(reply.body, sent)
         return reply
 
-    async def _alone(self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline) -> Response:
+    async def _alone(self, method: str, path: str, data: Body, sent: dict[str, str], end: Deadline) -> Response:
         response = await self._open(method, path, data, sent, end)
         try:
             reply = await self._read(response, end)
@@ -338,7 +339,7 @@ class Client:
             response.release()
 
     async def _open(
-        self, method: str, path: str, data: Body, sent: dict[str, str], end: _Deadline
+        self, method: str, path: str, data: Body, sent: dict[str, str], end: Deadline
     ) -> aiohttp.ClientResponse | Reply:
         """Send, and read status and headers. Every way to fail becomes a typed error here."""
         url = self.base_url + path
@@ -352,13 +353,13 @@ class Client:
                     return await self._exchange.post(url, data, sent)
                 return await session.request(method, url, data=_stream(data), headers=sent, allow_redirects=False)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise _NeverSent(f"nobody answers at {url}: {_reason(error)}", hint="is the server running?") from None
+            raise _NeverSent(f"nobody answers at {url}: {reason(error)}", hint="is the server running?") from None
         except aiohttp.InvalidURL:
             raise BadRequest(f"{url!r} is not an address", field="base_url") from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise end.explain(error, url) from None
 
-    async def _read(self, response: aiohttp.ClientResponse | Reply, end: _Deadline) -> Response:
+    async def _read(self, response: aiohttp.ClientResponse | Reply, end: Deadline) -> Response:
         url = str(response.url)
         content = response.content
         if content.is_eof() and content.exception() is None and content.total_bytes <= MAX_UNPACKED_BYTES:
@@ -375,7 +376,7 @@ class Client:
             raise end.explain(error, url) from None
         return Response(response.status, response.headers, body, url)
 
-    async def _chunk(self, response: aiohttp.ClientResponse | Reply, end: _Deadline, idle_s: float | None) -> bytes:
+    async def _chunk(self, response: aiohttp.ClientResponse | Reply, end: Deadline, idle_s: float | None) -> bytes:
         left_s = end.left_s()
         try:
             async with asyncio.timeout(left_s if idle_s is None else min(left_s, idle_s)):
@@ -425,35 +426,3 @@ def _worth_repeating(response: Response) -> bool:
         return False
     error = response.error()
     return response.status in (429, 503) or (response.status >= 500 and type(error) is RemoteError)
-
-
-def _reason(error: BaseException) -> str:
-    cause = getattr(error, "os_error", None) or error
-    return getattr(cause, "strerror", None) or str(cause) or type(error).__name__
-
-
-class _Deadline:
-    """The moment at which a request gives up."""
-
-    def __init__(self, seconds: float) -> None:
-        self._clock = asyncio.get_running_loop().time
-        self._seconds = seconds
-        self._end = self._clock() + seconds
-
-    def left_s(self) -> float:
-        return max(0.0, self._end - self._clock())
-
-    def over(self, url: str) -> DeadlineExceeded:
-        return DeadlineExceeded(f"{url} did not answer within {self._seconds:g} s")
-
-    def explain(self, error: Exception, url: str) -> PalaestraError:
-        """The typed error for what went wrong while a request was under way."""
-        if isinstance(error, PalaestraError):
-            return error
-        if isinstance(error, TimeoutError):
-            return self.over(url)
-        if isinstance(error, aiohttp.ClientPayloadError):
-            return Unavailable(f"{url} broke off in the middle of its reply")
-        if isinstance(error, aiohttp.ClientResponseError):
-            return RemoteError(f"{url} did not answer in HTTP: {error.message}".splitlines()[0])
-        return Unavailable(f"the connection to {url} broke: {_reason(error)}")
